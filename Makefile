@@ -1,0 +1,85 @@
+# memostream's commands; `make` alone lists them. All of them build .venv first when it is missing or out of date.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FOLDERS := $(wildcard schemas extraction storage streams agents api embedded cli tests benchmarks)
+
+# Stamp files: a second `make` does nothing, a changed lock file installs again.
+CREATED := $(VENV)/.stamp-created
+RUNTIME := $(VENV)/.stamp-runtime
+DEV := $(VENV)/.stamp-dev
+
+# pip checks every file against the hashes in the lock file; our own package is added without resolving anything.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(RUNTIME) ## Watch sample chats become memory: broker, database and worker on this machine, no keys
+	@$(BIN)/memostream demo
+
+.PHONY: up
+up: $(RUNTIME) ## Run a broker, a database and a worker on this machine and keep their data
+	@$(BIN)/memostream up
+
+.PHONY: install
+install: $(RUNTIME) ## Build .venv with what memostream runs on
+
+.PHONY: dev
+dev: $(DEV) ## Build .venv with the test tools too
+
+.PHONY: check
+check: $(DEV) ## Lint, formatting, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(FOLDERS)
+	$(BIN)/lint-imports
+
+.PHONY: test
+test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
+	$(BIN)/python -m pytest $(or $(ARGS),tests)
+
+.PHONY: bench
+bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/results
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: format
+format: $(DEV) ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: ## Write the two lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
+	$(LOCK) --extra embedded --extra build --extra dev $(ARGS) --output-file requirements-dev.txt
+	$(LOCK) --extra embedded --extra build --constraint requirements-dev.txt $(ARGS) --output-file requirements.txt
+
+.PHONY: clean
+clean: ## Remove the environment and all caches, but no data
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED):
+	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' here. Install Python 3.11, 3.12 or 3.13, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "memostream needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual environments: its venv or ensurepip module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(RUNTIME): requirements.txt pyproject.toml | $(CREATED)
+	@echo "Installing requirements.txt into $(VENV)"
+	@$(PIP) --require-hashes --requirement requirements.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.txt pyproject.toml | $(CREATED)
+	@echo "Installing requirements-dev.txt into $(VENV)"
+	@$(PIP) --require-hashes --requirement requirements-dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $(RUNTIME) $@
