@@ -1,0 +1,1 @@
+"""What travels between the parts: records, windows, change events, errors and configuration."""

@@ -1,0 +1,126 @@
+"""Memory as values: what extraction returns and storage keeps. Nothing here knows Kafka or Postgres."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.windows import MessageId
+
+Embedding = NDArray[np.float32]
+ChangeOp = Literal["c", "u", "d"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One profile entry; (`topic`, `sub_topic`) is unique in a profile. `occurred_at` is when its content was said."""
+
+    profile_id: UUID
+    topic: str
+    sub_topic: str
+    content: str
+    occurred_at: datetime
+    update_hits: int = 0
+    message_ids: tuple[MessageId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A user's profile as read; `revision` 0 is a user who has none yet."""
+
+    revision: int = 0
+    slots: tuple[Slot, ...] = ()
+
+    def slot(self, topic: str, sub_topic: str) -> Slot | None:
+        return next((s for s in self.slots if (s.topic, s.sub_topic) == (topic, sub_topic)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What one window says about the user; `message_ids` are those that it was taken from, never empty."""
+
+    topic: str
+    sub_topic: str
+    memo: str
+    message_ids: tuple[MessageId, ...]
+    occurred_at: datetime
+    quote: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gist:
+    """One event line of a window. `embedding` is (dim,) float32 of unit length."""
+
+    text: str
+    message_ids: tuple[MessageId, ...]
+    occurred_at: datetime
+    embedding: Embedding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the calls cost; tokens as the provider counted them."""
+
+    completions: int = 0
+    embedding_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.completions + other.completions,
+            self.embedding_calls + other.embedding_calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What a conversation says, before it meets the profile; depends on no profile, so a merge may be run again."""
+
+    facts: tuple[Fact, ...] = ()
+    gists: tuple[Gist, ...] = ()
+    summary: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    occurred_at: datetime | None = None
+    summary_embedding: Embedding | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotChange:
+    """One change of one slot. `before` is None for `c`, `after` None for `d`; `why` is a short code, not text."""
+
+    op: ChangeOp
+    topic: str
+    sub_topic: str
+    before: str | None
+    after: str | None
+    why: str
+    message_ids: tuple[MessageId, ...]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUpdate:
+    """The changes that one extraction makes to one profile, at most one a slot."""
+
+    changes: tuple[SlotChange, ...] = ()
+    extraction: Extraction = field(default_factory=Extraction)
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractorIdentity:
+    """Which extractor made a change: stored with every row and sent with every change event."""
+
+    name: str
+    version: str
+    model: str
+    prompt_hash: str

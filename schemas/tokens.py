@@ -1,0 +1,45 @@
+"""Token counts: tiktoken where its vocabulary can be had, else a conservative estimate."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+TokenCounter = Callable[[str], int]
+
+ENCODING_NAME: Final = "o200k_base"
+# tiktoken downloads its vocabulary on first use and sets no time limit of its own.
+VOCABULARY_TIMEOUT_S: Final = 8.0
+
+
+def estimate_tokens(text: str) -> int:
+    """Never below what o200k_base counts on usual text: a token for 3 ASCII characters, one for any other."""
+    ascii_characters = sum(1 for character in text if character < "\x80")
+    return -(-ascii_characters // 3) + len(text) - ascii_characters
+
+
+def token_counter(kind: str = "auto", warn: Callable[[str], None] = lambda message: None) -> TokenCounter:
+    """`tiktoken`, `estimate`, or `auto`: tiktoken if its vocabulary comes within a few seconds, with one warning if not."""
+    if kind == "estimate":
+        return estimate_tokens
+    found: list[TokenCounter] = []
+    failure: list[str] = []
+
+    def load() -> None:
+        import tiktoken
+
+        try:
+            encoding = tiktoken.get_encoding(ENCODING_NAME)
+        # Whatever the download raises (requests' errors, a proxy's, a cache folder's), the estimate serves.
+        except (OSError, ValueError) as error:
+            failure.append(type(error).__name__)
+            return
+        found.append(lambda text: len(encoding.encode_ordinary(text)))
+
+    thread = threading.Thread(target=load, name="tiktoken-vocabulary", daemon=True)
+    thread.start()
+    thread.join(VOCABULARY_TIMEOUT_S)
+    if found:
+        return found[0]
+    reason = failure[0] if failure else f"no answer in {VOCABULARY_TIMEOUT_S:g} s"
+    warn(f"tiktoken's vocabulary could not be had ({reason}); tokens are estimated, on the high side")
+    return estimate_tokens

@@ -1,0 +1,1 @@
+"""Kafka: topics, clients, the buffer table, windows, transactions and the relay."""

@@ -1,0 +1,106 @@
+"""Kafka clients with our settings: producers are idempotent with acks=all, consumers read committed records only."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
+
+from schemas.errors import ConfigurationError, LeaseLost, RetryLater
+from schemas.settings import KafkaSettings
+
+# Twice max_blob_bytes by default, and room for headers; the topic's own limit is what counts.
+MAX_REQUEST_BYTES = 8 * (1 << 20)
+
+
+def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
+    """A producer that is not yet started; `transactional_id` and other aiokafka options may be given."""
+    return AIOKafkaProducer(
+        **settings.client_options(),
+        **{
+            "acks": "all",
+            "enable_idempotence": True,
+            "max_request_size": MAX_REQUEST_BYTES,
+            "max_batch_size": 256 * 1024,
+            "transaction_timeout_ms": int(settings.transaction_timeout_s * 1000),
+            **options,
+        },
+    )
+
+
+def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKafkaConsumer:
+    """A consumer that is not yet started; without a group unless `group_id` is given, commits nothing by itself."""
+    return AIOKafkaConsumer(
+        *topics,
+        **settings.client_options(),
+        **{
+            "group_id": None,
+            "isolation_level": "read_committed",
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "max_partition_fetch_bytes": 4 * (1 << 20),
+            **options,
+        },
+    )
+
+
+@asynccontextmanager
+async def producer(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """A started producer that is flushed and stopped on leaving; raises RetryLater if the broker is away."""
+    client = new_producer(settings, **options)
+    try:
+        with translated("connecting"):
+            await client.start()
+        yield client
+    finally:
+        await client.stop()
+
+
+@asynccontextmanager
+async def consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer that is stopped on leaving; raises RetryLater if the broker is away."""
+    client = new_consumer(settings, *topics, **options)
+    try:
+        with translated("connecting"):
+            await client.start()
+        yield client
+    finally:
+        await client.stop()
+
+
+@asynccontextmanager
+async def admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client."""
+    client = AIOKafkaAdminClient(**settings.client_options())
+    try:
+        with translated("connecting"):
+            await client.start()
+        yield client
+    finally:
+        await client.close()
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Kafka's errors as ours: fenced is LeaseLost, access is ConfigurationError, what may pass is RetryLater."""
+    try:
+        yield
+    except ProducerFenced as error:
+        raise LeaseLost(f"Kafka, {what}: another producer has taken over") from error
+    except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:
+        raise ConfigurationError(f"Kafka, {what}: access refused ({type(error).__name__}); check kafka.*") from error
+    except (KafkaConnectionError, NodeNotReadyError, TimeoutError) as error:
+        raise RetryLater(f"Kafka, {what}: the broker is away ({type(error).__name__})") from error
+    except KafkaError as error:
+        if error.retriable:
+            raise RetryLater(f"Kafka, {what}: {type(error).__name__}") from error
+        raise

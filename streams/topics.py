@@ -1,0 +1,164 @@
+"""Topic declarations, their creation when missing, and the check of what exists."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
+
+from schemas.errors import ConfigurationError
+from schemas.settings import BufferSettings, KafkaSettings
+from streams.clients import admin, translated
+
+TABLE_NAME: Final = "buffer"
+# Room for our headers on records that are passed on, beside those of the producer.
+HEADER_ROOM_BYTES: Final = 64 * 1024
+# A RocksDB copy older than half of this is discarded, for it may have missed a tombstone.
+TOMBSTONE_RETENTION_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDeclaration:
+    """A topic as we create it; `co_partitioned` ones must all have the same number of partitions."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+    co_partitioned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Full names of the topics, groups and transactional ids of one installation."""
+
+    prefix: str = ""
+
+    @property
+    def chat_messages(self) -> str:
+        return f"{self.prefix}chat-messages"
+
+    @property
+    def extraction_windows(self) -> str:
+        return f"{self.prefix}extraction-windows"
+
+    @property
+    def profile_updated(self) -> str:
+        return f"{self.prefix}profile-updated"
+
+    @property
+    def event_updated(self) -> str:
+        return f"{self.prefix}event-updated"
+
+    @property
+    def profiles(self) -> str:
+        return f"{self.prefix}profiles"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}dead-letters"
+
+    @property
+    def buffer_group(self) -> str:
+        return f"{self.prefix}memostream-buffer"
+
+    @property
+    def extraction_group(self) -> str:
+        return f"{self.prefix}memostream-extraction"
+
+    @property
+    def buffer_changelog(self) -> str:
+        """Named as Faust names the changelog of a table."""
+        return f"{self.buffer_group}-{TABLE_NAME}-changelog"
+
+    def buffer_transactional_id(self, partition: int) -> str:
+        return f"{self.prefix}memostream-buffer-{partition}"
+
+
+def declarations(kafka: KafkaSettings, buffer: BufferSettings) -> tuple[TopicDeclaration, ...]:
+    """All topics with the settings that the promises rest on."""
+    topics = Topics(kafka.topic_prefix)
+    record_bytes = str(2 * buffer.max_blob_bytes)
+    wide_bytes = str(2 * buffer.max_blob_bytes + HEADER_ROOM_BYTES)
+    log = {"cleanup.policy": "delete", "max.message.bytes": record_bytes}
+    changes = {**log, "retention.ms": str(kafka.changes_retention_ms)}
+    compacted = {
+        "cleanup.policy": "compact",
+        "max.message.bytes": wide_bytes,
+        "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
+    }
+    n = kafka.partitions
+    return (
+        TopicDeclaration(topics.chat_messages, n, {**log, "retention.ms": str(kafka.chat_retention_ms)}, True),
+        TopicDeclaration(
+            topics.extraction_windows,
+            n,
+            {**log, "max.message.bytes": wide_bytes, "retention.ms": str(kafka.windows_retention_ms)},
+            True,
+        ),
+        TopicDeclaration(topics.buffer_changelog, n, compacted, True),
+        TopicDeclaration(topics.profile_updated, n, {**changes, "max.message.bytes": wide_bytes}),
+        TopicDeclaration(topics.event_updated, n, {**changes, "max.message.bytes": wide_bytes}),
+        TopicDeclaration(topics.profiles, n, compacted),
+        TopicDeclaration(
+            topics.dead_letters,
+            n,
+            {**log, "max.message.bytes": wide_bytes, "retention.ms": str(kafka.dead_letters_retention_ms)},
+        ),
+    )
+
+
+async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
+    """Create what is missing, check what exists, and return the partition count of the co-partitioned topics.
+
+    Raises ConfigurationError that names topics and numbers when counts differ: Faust would notice only at its first
+    table write, lose that record and go on.
+    """
+    declared = declarations(kafka, buffer)
+    async with admin(kafka) as client:
+        existing = await partition_counts(client, [topic.name for topic in declared])
+        co_partitioned = {topic.name for topic in declared if topic.co_partitioned}
+        # A team may have made chat-messages before us: its own count rules then.
+        counts = {name: count for name, count in existing.items() if name in co_partitioned}
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
+            raise ConfigurationError(
+                f"these topics must have the same number of partitions: {found}. "
+                "Partitions cannot be taken away: choose another kafka.topic_prefix, or recreate the odd one"
+            )
+        shared_count = next(iter(counts.values()), kafka.partitions)
+        missing = [
+            NewTopic(
+                topic.name,
+                shared_count if topic.co_partitioned else topic.partitions,
+                kafka.replication_factor,
+                topic_configs=dict(topic.config),
+            )
+            for topic in declared
+            if topic.name not in existing
+        ]
+        if missing:
+            await _create(client, missing)
+    return shared_count
+
+
+async def partition_counts(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Partition counts of those topics that exist."""
+    with translated("reading topics"):
+        described = await client.describe_topics(list(names))
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
+async def _create(client: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+    with translated("creating topics"):
+        response = await client.create_topics(topics)
+    for name, code, message in (entry[:3] for entry in response.topic_errors):
+        # Another worker may have been quicker.
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise ConfigurationError(f"topic {name} cannot be created: {for_code(code).__name__}: {message}")
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """The partition that Java clients choose for a key; librdkafka's default differs."""
+    return (cast(int, murmur2(key)) & 0x7FFFFFFF) % partitions
