@@ -1,0 +1,1 @@
+"""Postgres: tables, migrations, the transactions that write memory, and the outbox."""

@@ -1,0 +1,136 @@
+"""What extraction needs to know before it starts: the profile, and which units are new."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from sqlalchemy import ARRAY, Row, Text, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.identity import content_hash
+from schemas.memory import Profile, Slot
+from schemas.windows import MessageId, Position
+from storage.tables import LIVE_GENERATION, forgotten_users, profiles, units, users
+from storage.units import ForgetCutOff, RecordedUnit, UnitBook, UnitState, book_of
+
+
+def user_hash(project_id: str, user_id: str) -> str:
+    """All that is kept of the name of a forgotten user: SHA-256 of project and user, hex."""
+    return content_hash([project_id, user_id])
+
+
+async def read_profile(connection: AsyncConnection, project_id: str, user_id: str) -> Profile:
+    """The live profile. Revision 0 for a user never seen; one who was forgotten has no slots but goes on counting."""
+    query = (
+        select(
+            users.c.revision,
+            profiles.c.profile_id,
+            profiles.c.topic,
+            profiles.c.sub_topic,
+            profiles.c.content,
+            profiles.c.occurred_at,
+            profiles.c.update_hits,
+            profiles.c.message_ids,
+        )
+        .select_from(users)
+        .outerjoin(
+            profiles,
+            (profiles.c.project_id == users.c.project_id)
+            & (profiles.c.user_id == users.c.user_id)
+            & (profiles.c.generation == users.c.live_generation),
+        )
+        .where(users.c.project_id == project_id, users.c.user_id == user_id)
+        .order_by(profiles.c.topic, profiles.c.sub_topic)
+    )
+    rows = (await connection.execute(query)).all()
+    if not rows:
+        known = select(forgotten_users.c.last_revision).where(
+            forgotten_users.c.user_hash == user_hash(project_id, user_id)
+        )
+        return Profile(revision=(await connection.scalar(known)) or 0)
+    slots = (
+        Slot(
+            profile_id=row.profile_id,
+            topic=row.topic,
+            sub_topic=row.sub_topic,
+            content=row.content,
+            occurred_at=row.occurred_at,
+            update_hits=row.update_hits,
+            message_ids=tuple(MessageId(identifier) for identifier in row.message_ids),
+        )
+        for row in rows
+        if row.profile_id is not None
+    )
+    return Profile(revision=rows[0].revision, slots=tuple(slots))
+
+
+async def look_up_units(
+    connection: AsyncConnection, project_id: str, user_id: str, blob_ids: Collection[str]
+) -> UnitBook:
+    """What is recorded of these blobs in the live generation, and the user's last forget."""
+    live = (
+        select(users.c.live_generation)
+        .where(users.c.project_id == project_id, users.c.user_id == user_id)
+        .scalar_subquery()
+    )
+    query = select(units).where(
+        units.c.project_id == project_id,
+        units.c.user_id == user_id,
+        units.c.generation == func.coalesce(live, LIVE_GENERATION),
+        units.c.blob_id == func.any(bindparam("blob_ids", list(set(blob_ids)), ARRAY(Text))),
+    )
+    rows = (await connection.execute(query)).all()
+    return book_of((recorded_unit(row) for row in rows), await read_cut_off(connection, project_id, user_id))
+
+
+async def read_cut_off(connection: AsyncConnection, project_id: str, user_id: str) -> ForgetCutOff | None:
+    """The user's last forget, if there was one."""
+    query = select(forgotten_users.c.forgotten_at, forgotten_users.c.offsets).where(
+        forgotten_users.c.user_hash == user_hash(project_id, user_id)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    return ForgetCutOff(row.forgotten_at, offsets_from_json(row.offsets))
+
+
+def offsets_from_json(document: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, int], int]:
+    """Offsets by topic and partition, from the nested form that JSON can hold."""
+    return {
+        (topic, int(partition)): end for topic, ends in document.items() for partition, end in ends.items()
+    }
+
+
+def offsets_to_json(offsets: Mapping[tuple[str, int], int]) -> dict[str, dict[str, int]]:
+    """The nested form of `offsets_from_json`."""
+    document: dict[str, dict[str, int]] = {}
+    for (topic, partition), end in sorted(offsets.items()):
+        document.setdefault(topic, {})[str(partition)] = end
+    return document
+
+
+def recorded_unit(row: Row[Any]) -> RecordedUnit:
+    """A row of `units` as a value."""
+    origin = None
+    if row.origin_topic is not None:
+        origin = Position(
+            topic=row.origin_topic,
+            partition=row.origin_partition,
+            offset=row.origin_offset,
+            timestamp_ms=row.origin_timestamp_ms,
+        )
+    return RecordedUnit(
+        project_id=row.project_id,
+        user_id=row.user_id,
+        blob_id=row.blob_id,
+        message_index=row.message_index,
+        part=row.part,
+        state=cast(UnitState, row.state),
+        reason=row.reason,
+        content_hash=row.content_hash,
+        window_id=row.window_id,
+        position=Position(
+            topic=row.topic, partition=row.partition, offset=row.offset, timestamp_ms=row.timestamp_ms
+        ),
+        origin=origin,
+        recorded_at=row.recorded_at,
+    )

@@ -1,0 +1,328 @@
+"""The tables, as SQLAlchemy Core sees them; the migrations are what creates them."""
+
+from typing import Any, Final
+
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy import (
+    ARRAY,
+    TIMESTAMP,
+    UUID,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+
+LIVE_GENERATION: Final = 0
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, **options: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, **options)
+
+
+def _optional_text(name: str) -> Column[str | None]:
+    return Column(name, Text, nullable=True)
+
+
+def _time(name: str, **options: Any) -> Column[Any]:
+    return Column(name, TIMESTAMP(timezone=True), nullable=False, **options)
+
+
+def _number(name: str, default: int | None = None, *, big: bool = False) -> Column[int]:
+    server_default = None if default is None else text(str(default))
+    return Column(name, BigInteger if big else Integer, nullable=False, server_default=server_default)
+
+
+def _texts(name: str) -> Column[Any]:
+    return Column(name, ARRAY(Text), nullable=False, server_default=text("'{}'"))
+
+
+def _uuids(name: str) -> Column[Any]:
+    return Column(name, ARRAY(UUID), nullable=False, server_default=text("'{}'"))
+
+
+users: Final = Table(
+    "users",
+    metadata,
+    _text("project_id", primary_key=True),
+    _text("user_id", primary_key=True),
+    # Grows whenever anything in the user's memory changes.
+    _number("revision", 0, big=True),
+    # Of the user's last outbox row.
+    _number("seq", 0, big=True),
+    _number("live_generation", LIVE_GENERATION),
+    Column("additional_fields", JSONB, nullable=True),
+    _time("created_at"),
+    _time("updated_at"),
+)
+
+profiles: Final = Table(
+    "profiles",
+    metadata,
+    Column("profile_id", UUID, primary_key=True),
+    _text("project_id"),
+    _text("user_id"),
+    _number("generation", LIVE_GENERATION),
+    _text("topic"),
+    _text("sub_topic"),
+    _text("content"),
+    _number("update_hits", 0),
+    _texts("message_ids"),
+    _uuids("window_ids"),
+    _time("occurred_at"),
+    _time("recorded_at"),
+    _time("created_at"),
+    _time("updated_at"),
+    UniqueConstraint("project_id", "user_id", "generation", "topic", "sub_topic"),
+)
+
+profile_history: Final = Table(
+    "profile_history",
+    metadata,
+    Column("history_id", BigInteger, Identity(always=True), primary_key=True),
+    _text("project_id"),
+    _text("user_id"),
+    _number("generation", LIVE_GENERATION),
+    Column("profile_id", UUID, nullable=False),
+    _text("topic"),
+    _text("sub_topic"),
+    _text("op"),
+    _optional_text("before"),
+    _optional_text("after"),
+    _text("why"),
+    _number("revision", big=True),
+    _texts("message_ids"),
+    _uuids("window_ids"),
+    # Null for a hand edit.
+    Column("extractor", JSONB, nullable=True),
+    _time("occurred_at"),
+    _time("recorded_at"),
+    Index(None, "project_id", "user_id", "generation", "history_id"),
+    CheckConstraint("op IN ('c', 'u', 'd')", name="op"),
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("event_id", UUID, primary_key=True),
+    _text("project_id"),
+    _text("user_id"),
+    _number("generation", LIVE_GENERATION),
+    _optional_text("summary"),
+    # [{"tag", "value"}]
+    Column("tags", JSONB, nullable=False),
+    # The facts as extracted, before merging: [{"content", "attributes": {"topic", "sub_topic"}}], as in Memobase.
+    Column("profile_delta", JSONB, nullable=False),
+    _number("revision", big=True),
+    _texts("message_ids"),
+    _uuids("window_ids"),
+    Column("extractor", JSONB, nullable=True),
+    _time("occurred_at"),
+    _time("recorded_at"),
+    # The migration gives it its dimension.
+    Column("embedding", VECTOR(), nullable=True),
+    Index(None, "project_id", "user_id", "generation", "recorded_at"),
+)
+
+gists: Final = Table(
+    "gists",
+    metadata,
+    Column("gist_id", UUID, primary_key=True),
+    Column("event_id", UUID, ForeignKey("events.event_id", ondelete="CASCADE"), nullable=False),
+    # Its place in the event.
+    _number("number"),
+    _text("project_id"),
+    _text("user_id"),
+    _number("generation", LIVE_GENERATION),
+    _text("text"),
+    _texts("message_ids"),
+    _time("occurred_at"),
+    _time("recorded_at"),
+    Column("embedding", VECTOR(), nullable=True),
+    Column("keywords", TSVECTOR, Computed("to_tsvector('simple'::regconfig, text)", persisted=True)),
+    # Search is an exact scan of one user's rows, so no index on embedding or keywords.
+    Index(None, "project_id", "user_id", "generation", "recorded_at"),
+    Index(None, "event_id"),
+)
+
+# A partitioned table can have no unique key without its partition column: the user's row lock keeps units unique.
+units: Final = Table(
+    "units",
+    metadata,
+    _text("project_id"),
+    _text("user_id"),
+    _number("generation", LIVE_GENERATION),
+    _text("blob_id"),
+    # -1: not split that far.
+    _number("message_index"),
+    _number("part"),
+    _text("state"),
+    _optional_text("reason"),
+    # Null where a blob was erased that had not been seen.
+    _optional_text("content_hash"),
+    Column("window_id", UUID, nullable=True),
+    _text("topic"),
+    _number("partition"),
+    _number("offset", big=True),
+    _number("timestamp_ms", big=True),
+    _optional_text("origin_topic"),
+    Column("origin_partition", Integer, nullable=True),
+    Column("origin_offset", BigInteger, nullable=True),
+    Column("origin_timestamp_ms", BigInteger, nullable=True),
+    _time("recorded_at"),
+    Index(None, "project_id", "user_id", "blob_id"),
+    Index(None, "topic", "partition", "offset"),
+    CheckConstraint("state IN ('applied', 'parked', 'erased')", name="state"),
+    postgresql_partition_by="RANGE (recorded_at)",
+)
+
+ledger: Final = Table(
+    "ledger",
+    metadata,
+    # A window's id, or the UUIDv5 of a command's first position.
+    Column("ledger_id", UUID, primary_key=True),
+    _text("kind"),
+    _optional_text("command_id"),
+    _text("project_id"),
+    # Null for a forget, whose row must not name the user.
+    _optional_text("user_id"),
+    # Where the record lies on extraction-windows.
+    _text("topic"),
+    _number("partition"),
+    _number("offset", big=True),
+    _text("outcome"),
+    _number("applied_count", 0),
+    _number("parked_count", 0),
+    _number("duplicate_count", 0),
+    _number("erased_count", 0),
+    _number("completions", 0),
+    _number("embedding_calls", 0),
+    _number("prompt_tokens", 0, big=True),
+    _number("completion_tokens", 0, big=True),
+    _number("cached_tokens", 0, big=True),
+    _time("recorded_at"),
+    Index(None, "topic", "partition", "offset"),
+    Index(None, "project_id", "user_id"),
+)
+
+held_windows: Final = Table(
+    "held_windows",
+    metadata,
+    # The id that the record will have in the ledger.
+    Column("ledger_id", UUID, primary_key=True),
+    # The order of holding, which is the order of a user's records.
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    _text("project_id"),
+    _text("user_id"),
+    _text("topic"),
+    _number("partition"),
+    _number("offset", big=True),
+    _number("timestamp_ms", big=True),
+    # JSON of the window or command; as text, for jsonb takes no NUL.
+    _text("payload"),
+    _text("reason"),
+    _number("attempts", 0),
+    _time("held_at"),
+    _time("due_at"),
+    _optional_text("claimed_by"),
+    Column("claimed_until", TIMESTAMP(timezone=True), nullable=True),
+    Index(None, "project_id", "user_id", "number"),
+    Index(None, "due_at"),
+)
+
+outbox: Final = Table(
+    "outbox",
+    metadata,
+    # The first five are Debezium's.
+    Column("id", UUID, primary_key=True),
+    _text("aggregatetype"),
+    _text("aggregateid"),
+    _text("type"),
+    _optional_text("payload"),
+    _number("seq", big=True),
+    _number("slot"),
+    # Drawn under the user's row lock too, so it orders as `seq` does within a user, and fairly between users.
+    Column("number", BigInteger, Identity(always=True), nullable=False, unique=True),
+    _text("project_id"),
+    _text("user_id"),
+    Column("headers", JSONB, nullable=False),
+    _time("created_at"),
+    Index(None, "project_id", "user_id"),
+)
+
+relay_leases: Final = Table(
+    "relay_leases",
+    metadata,
+    # How many shards the owner divides users into: shards of different divisions overlap.
+    Column("shards", Integer, primary_key=True, autoincrement=False),
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    _text("owner"),
+    _time("expires_at"),
+)
+
+# Also relays without a shard are counted when shards are shared out.
+relays: Final = Table(
+    "relays",
+    metadata,
+    _text("owner", primary_key=True),
+    _time("expires_at"),
+)
+
+forgotten_users: Final = Table(
+    "forgotten_users",
+    metadata,
+    _text("user_hash", primary_key=True),
+    _time("forgotten_at"),
+    # {topic: {partition: end offset}}
+    Column("offsets", JSONB, nullable=False),
+    _number("last_revision", big=True),
+    _number("last_seq", big=True),
+)
+
+blobs: Final = Table(
+    "blobs",
+    metadata,
+    _text("project_id", primary_key=True),
+    _text("user_id", primary_key=True),
+    _text("blob_id", primary_key=True),
+    Column("message_index", Integer, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    _text("blob_type"),
+    # JSON of the unit's content; as text, for jsonb takes no NUL.
+    _text("content"),
+    _time("occurred_at"),
+    _time("recorded_at"),
+)
+
+schema_info: Final = Table(
+    "schema_info",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    _number("embedding_dimension"),
+    _optional_text("embedding_model"),
+    CheckConstraint("singleton", name="singleton"),
+)
+
+OF_A_USER: Final = (profiles, profile_history, gists, events, units, blobs, outbox)
+"""Tables whose every row of a user goes with them; ledger and held_windows need more care."""
