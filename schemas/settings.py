@@ -1,14 +1,11 @@
-"""Configuration: defaults < `config.yaml` < environment (`MEMOSTREAM_<SECTION>__<KEY>`), with `.env` below the environment."""
+"""Every setting, in frozen sections; `load_settings` reads them from the places that people set them in."""
 
-import difflib
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,16 +15,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
-    ValidationError,
     model_validator,
 )
 
 from schemas.errors import ConfigurationError
-
-ENVIRONMENT_PREFIX: Final = "MEMOSTREAM_"
-NESTING: Final = "__"
-# Read by other parts than the settings, so not mistaken for a misspelt key.
-OTHER_VARIABLES: Final = ("MEMOSTREAM_CONFIG", "MEMOSTREAM_EMBEDDED_CACHE", "MEMOSTREAM_DATA_DIR", "MEMOSTREAM_TEST_")
+from schemas.settings_sources import Layers
 
 
 def _check_url(value: SecretStr) -> SecretStr:
@@ -53,20 +45,26 @@ class KafkaSettings(Section):
     ssl_key_file: Path | None = None
     ssl_key_password: SecretStr | None = None
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$")
-    partitions: PositiveInt = Field(8, description="of chat-messages, extraction-windows and the changelog alike")
+    partitions: PositiveInt = Field(
+        8, description="of chat-messages, extraction-windows and the changelog alike"
+    )
     replication_factor: PositiveInt = Field(1, description="of topics that we create; 3 in production")
     chat_retention_ms: int = Field(-1, description="of chat-messages; -1 keeps it for ever, as replay wants")
     windows_retention_ms: int = 30 * 24 * 3600 * 1000
     changes_retention_ms: int = 30 * 24 * 3600 * 1000
     dead_letters_retention_ms: int = -1
-    session_timeout_s: PositiveFloat = Field(8.0, description="a killed worker's partitions stall for this long")
+    session_timeout_s: PositiveFloat = Field(
+        8.0, description="a killed worker's partitions stall for this long"
+    )
     heartbeat_interval_s: PositiveFloat = 2.0
     transaction_timeout_s: PositiveFloat = 20.0
     request_timeout_s: PositiveFloat = 40.0
 
     @model_validator(mode="after")
     def _check_credentials(self) -> "KafkaSettings":
-        if self.security_protocol.startswith("SASL") and (self.sasl_username is None or self.sasl_password is None):
+        if self.security_protocol.startswith("SASL") and (
+            self.sasl_username is None or self.sasl_password is None
+        ):
             raise ValueError("sasl_username and sasl_password must be set with a SASL security_protocol")
         if (self.ssl_cert_file is None) != (self.ssl_key_file is None):
             raise ValueError("ssl_cert_file and ssl_key_file must be set together")
@@ -77,12 +75,16 @@ class KafkaSettings(Section):
         if not self.security_protocol.endswith("SSL"):
             return None
         try:
-            context = ssl.create_default_context(cafile=None if self.ssl_ca_file is None else str(self.ssl_ca_file))
+            context = ssl.create_default_context(
+                cafile=None if self.ssl_ca_file is None else str(self.ssl_ca_file)
+            )
             if self.ssl_cert_file is not None and self.ssl_key_file is not None:
                 password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else None
                 context.load_cert_chain(self.ssl_cert_file, self.ssl_key_file, password)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(f"kafka.ssl_*: a file cannot be read ({type(error).__name__})") from error
+            raise ConfigurationError(
+                f"kafka.ssl_*: a file cannot be read ({type(error).__name__})"
+            ) from error
         return context
 
     def client_options(self) -> dict[str, Any]:
@@ -120,15 +122,21 @@ class BufferSettings(Section):
     store: Literal["memory", "rocksdb"] = "memory"
     data_dir: Path = Field(Path("memostream-data"), description="of the RocksDB copies; rebuilt when lost")
     max_blob_bytes: PositiveInt = Field(1 << 20, description="a larger record is parked")
-    max_chat_blob_buffer_token_size: PositiveInt = Field(1024, description="a window closes at this many tokens")
+    max_chat_blob_buffer_token_size: PositiveInt = Field(
+        1024, description="a window closes at this many tokens"
+    )
     max_chat_blob_buffer_process_token_size: PositiveInt = Field(16384, description="and never holds more")
     max_window_blobs: PositiveInt = 1000
     max_window_bytes: PositiveInt = 1 << 20
     max_window_age_s: PositiveFloat = 24 * 3600.0
-    buffer_flush_interval_s: PositiveFloat = Field(3600.0, description="a user who is idle for so long is flushed")
+    buffer_flush_interval_s: PositiveFloat = Field(
+        3600.0, description="a user who is idle for so long is flushed"
+    )
     tokenizer: Literal["auto", "tiktoken", "estimate"] = "auto"
     transaction_max_records: PositiveInt = 500
-    transaction_linger_s: NonNegativeFloat = Field(0.005, description="how long a quiet partition gathers a batch")
+    transaction_linger_s: NonNegativeFloat = Field(
+        0.005, description="how long a quiet partition gathers a batch"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "BufferSettings":
@@ -142,16 +150,24 @@ class BufferSettings(Section):
 class ExtractionSettings(Section):
     """Who extracts, in which language, and how many windows side by side."""
 
-    provider: Literal["offline", "openai"] = Field("offline", description="offline is rule-based, for a first look")
-    language: Literal["auto", "en", "zh"] = Field("auto", description="of prompts; facts keep the user's language")
+    provider: Literal["offline", "openai"] = Field(
+        "offline", description="offline is rule-based, for a first look"
+    )
+    language: Literal["auto", "en", "zh"] = Field(
+        "auto", description="of prompts; facts keep the user's language"
+    )
     system_prompt: str | None = Field(None, description="replaces the role text of the extract prompt")
     concurrency: PositiveInt = Field(16, description="users extracted side by side in one worker")
     max_pending_windows: PositiveInt = Field(512, description="read and not yet finished, in one worker")
     max_pending_windows_per_user: PositiveInt = 64
-    hold_after_s: PositiveFloat = Field(60.0, description="a waiting user's windows move to held_windows after this")
+    hold_after_s: PositiveFloat = Field(
+        60.0, description="a waiting user's windows move to held_windows after this"
+    )
     retry_min_s: PositiveFloat = 0.5
     retry_max_s: PositiveFloat = 60.0
-    failing_users_limit: PositiveInt = Field(5, description="users failing validation in a row that blame the endpoint")
+    failing_users_limit: PositiveInt = Field(
+        5, description="users failing validation in a row that blame the endpoint"
+    )
 
 
 class LLMSettings(Section):
@@ -174,7 +190,9 @@ class EmbeddingSettings(Section):
     enabled: bool = True
     base_url: str | None = None
     api_key: SecretStr | None = None
-    model: str | None = Field(None, description="text-embedding-3-small with openai, a bundled one with offline")
+    model: str | None = Field(
+        None, description="text-embedding-3-small with openai, a bundled one with offline"
+    )
     dimension: PositiveInt | None = Field(None, description="1536 with openai, 256 with offline")
     timeout_s: PositiveFloat = 60.0
 
@@ -191,10 +209,14 @@ class RelaySettings(Section):
 class WorkerSettings(Section):
     """A worker process."""
 
-    shutdown_timeout_s: PositiveFloat = Field(20.0, description="windows not finished by then are handed back")
+    shutdown_timeout_s: PositiveFloat = Field(
+        20.0, description="windows not finished by then are handed back"
+    )
     metadata_refresh_s: PositiveFloat = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal, else json"
+    )
 
 
 class Settings(Section):
@@ -212,7 +234,9 @@ class Settings(Section):
     @model_validator(mode="after")
     def _check_provider(self) -> "Settings":
         if self.extraction.provider == "openai" and self.llm.api_key is None and self.llm.base_url is None:
-            raise ValueError("llm.api_key must be set with extraction.provider: openai (MEMOSTREAM_LLM__API_KEY)")
+            raise ValueError(
+                "llm.api_key must be set with extraction.provider: openai (MEMOSTREAM_LLM__API_KEY)"
+            )
         return self
 
     @property
@@ -226,103 +250,14 @@ def load_settings(
     env_file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read the configuration; `overrides` are nested values of the command line and beat everything.
+    """Defaults < `config.yaml` < `.env` < environment (`MEMOSTREAM_<SECTION>__<KEY>`) < `overrides` (nested).
 
-    Without `config_file`, `MEMOSTREAM_CONFIG` or else `config.yaml` in the working directory is read if it exists.
-    Raises ConfigurationError that names the key, where it was set, and for an unknown key the nearest known one.
+    Without `config_file`, `MEMOSTREAM_CONFIG` or else `config.yaml` in the working directory is read if it
+    exists. An empty variable counts as unset. A field that was set anywhere is in its section's
+    `model_fields_set`. Raises ConfigurationError that names the key and where it was set, and for an unknown
+    key the nearest known one.
     """
-    environ = os.environ if environ is None else environ
-    dotenv = {key: value for key, value in dotenv_values(env_file or Path(".env")).items() if value is not None}
-    variables = {**dotenv, **environ}
-    if config_file is None and variables.get("MEMOSTREAM_CONFIG"):
-        config_file = Path(variables["MEMOSTREAM_CONFIG"])
-    document = _read_yaml(config_file)
-    _refuse_unknown(document, Settings, (), str(config_file or "config.yaml"))
-    from_variables = _read_variables(variables)
-    merged = _merge(_merge(document, from_variables), overrides or {})
-    try:
-        return Settings.model_validate(merged)
-    except ValidationError as error:
-        raise ConfigurationError(_describe(error)) from None
-
-
-def _read_yaml(config_file: Path | None) -> dict[str, Any]:
-    path = config_file or Path("config.yaml")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if config_file is None:
-            return {}
-        raise ConfigurationError(f"the configuration file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}") from error
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "unknown place"
-        raise ConfigurationError(f"{path} is no YAML ({where})") from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{path}: the top level must be a mapping of sections")
-    return {key: value for key, value in document.items() if value is not None}
-
-
-def _read_variables(variables: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, text in variables.items():
-        if not name.upper().startswith(ENVIRONMENT_PREFIX) or name.startswith(OTHER_VARIABLES):
-            continue
-        path = name[len(ENVIRONMENT_PREFIX) :].lower().split(NESTING)
-        leaf: Any = text
-        if text[:1] in "{[" and text:
-            leaf = yaml.safe_load(text)
-        nested: Any = leaf
-        for key in reversed(path):
-            nested = {key: nested}
-        _refuse_unknown(nested, Settings, (), f"the environment variable {name}")
-        values = _merge(values, nested)
-    return values
-
-
-def _refuse_unknown(document: Any, model: type[BaseModel], path: Sequence[str], source: str) -> None:
-    if not isinstance(document, Mapping):
-        return
-    for key, value in document.items():
-        dotted = ".".join((*path, str(key)))
-        if key not in model.model_fields:
-            raise ConfigurationError(f"{source}: unknown key {dotted}{_nearest(str(key), model, path)}")
-        annotation = model.model_fields[key].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            if not isinstance(value, Mapping):
-                raise ConfigurationError(f"{source}: {dotted} must be a mapping, as in config.yaml.example")
-            _refuse_unknown(value, annotation, (*path, str(key)), source)
-
-
-def _nearest(key: str, model: type[BaseModel], path: Sequence[str]) -> str:
-    candidates = {".".join((*path, name)): name for name in model.model_fields}
-    for section, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            candidates |= {f"{section}.{name}": name for name in field.annotation.model_fields}
-    names = difflib.get_close_matches(key, list(candidates.values()), n=1, cutoff=0.5)
-    if not names:
-        return f"; known here: {', '.join(model.model_fields)}"
-    return f"; did you mean {next(dotted for dotted, name in candidates.items() if name == names[0])}?"
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        current = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(current, Mapping)
-        merged[key] = _merge(current, value) if both else value  # type: ignore[arg-type]
-    return merged
-
-
-def _describe(error: ValidationError) -> str:
-    # Inputs are left out: they may be secrets.
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "configuration: " + "; ".join(
-        ": ".join(part for part in (".".join(str(loc) for loc in item["loc"]), item["msg"]) if part) for item in found
+    layers = Layers(
+        Settings, config_file, os.environ if environ is None else environ, env_file, overrides or {}
     )
+    return Settings.model_validate(layers.read())
