@@ -1,0 +1,55 @@
+"""The extract step by rules: statements of the user become facts, what happened becomes gists."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from extraction.offline import rules_en, rules_zh
+from extraction.offline.statements import Statement
+from schemas.conversation import Message
+from schemas.memory import Extraction, Fact, Gist
+
+# Assistants, systems and tools speak about other things than their user; code is no speech.
+_NOT_THE_USER: Final = frozenset({"assistant", "system", "developer", "tool", "function", "code"})
+_CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
+_SUMMARY_CHARACTERS: Final = 200
+
+
+def extract_by_rules(messages: Sequence[Message]) -> Extraction:
+    """Facts in the order said, each with the one message that it was found in; the same input gives the same facts."""
+    facts: list[Fact] = []
+    gists: list[Gist] = []
+    for message in messages:
+        if message.role.lower() in _NOT_THE_USER:
+            continue
+        for found in _statements(message.content):
+            source = (message.message_id,)
+            facts.append(
+                Fact(found.topic, found.sub_topic, found.memo, source, message.occurred_at, quote=found.memo)
+            )
+            if found.event is not None:
+                gists.append(Gist(found.event, source, message.occurred_at))
+    if not facts:
+        return Extraction()
+    return Extraction(
+        facts=tuple(facts),
+        gists=tuple({gist.text: gist for gist in reversed(gists)}.values())[::-1],
+        summary=_summary(facts),
+        occurred_at=max(message.occurred_at for message in messages),
+    )
+
+
+def _statements(text: str) -> Iterable[Statement]:
+    return rules_zh.statements(text) if _CHINESE.search(text) else rules_en.statements(text)
+
+
+def _summary(facts: Sequence[Fact]) -> str:
+    chinese = any(_CHINESE.search(fact.memo) for fact in facts)
+    separator = "；" if chinese else "; "
+    line = ""
+    for fact in facts:
+        longer = line + separator + fact.memo if line else fact.memo
+        if len(longer) > _SUMMARY_CHARACTERS:
+            break
+        line = longer
+    return line or facts[0].memo

@@ -1,0 +1,43 @@
+"""The offline provider's steps: rules that anybody can read, and no understanding."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from extraction.merge import Answer, MergePlan, answer_by_rule, narrow_open_slots
+from schemas.conversation import Message
+from schemas.memory import Extraction, ExtractorIdentity, Profile, Usage
+
+RULES_VERSION: Final = "1"
+_RULE_MODULES: Final = ("clauses_en", "extract", "lexicon_en", "rules_en", "rules_zh", "statements")
+
+
+class OfflineSteps:
+    """Finds English and Chinese first-person statements ("I have two dogs", "我住在上海") by patterns.
+
+    It is no language model: it misses what is said in other ways and believes jokes. Same input, same facts.
+    """
+
+    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:  # noqa: ARG002
+        # Imported late: the rules compile some hundred patterns, which a worker with a model never needs.
+        from extraction.offline.extract import extract_by_rules
+
+        return extract_by_rules(messages)
+
+    def narrow(self, plan: MergePlan) -> MergePlan:
+        return narrow_open_slots(plan)
+
+    async def decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
+        return [answer_by_rule(item) for item in plan.open_slots], Usage()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def offline_identity(version: str) -> ExtractorIdentity:
+    """The rules take the place of prompts: `prompt_hash` is that of the rule modules."""
+    digest = hashlib.sha256()
+    for name in _RULE_MODULES:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return ExtractorIdentity("offline", version, f"rules-{RULES_VERSION}", digest.hexdigest())

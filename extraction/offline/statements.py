@@ -1,0 +1,43 @@
+"""What a rule finds in a clause, and the cutting of messages into sentences."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+MAX_MEMO_CHARACTERS: Final = 160
+# Text that goes on for longer than this without a full stop is no speech; rules would only crawl through it.
+MAX_SENTENCE_CHARACTERS: Final = 600
+
+_SENTENCES: Final = re.compile(r"[^.!?。！？\n…]+(?:\.(?=\w)[^.!?。！？\n…]+)*[.!?。！？…]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One thing that the user said about themselves; `event` is set where something happened."""
+
+    topic: str
+    sub_topic: str
+    memo: str
+    event: str | None = None
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a text with their closing marks; questions and overlong ones are left out."""
+    for match in _SENTENCES.finditer(text):
+        sentence = match.group().strip()
+        if (
+            sentence
+            and len(sentence) <= MAX_SENTENCE_CHARACTERS
+            and not sentence.rstrip("\"'”’)").endswith(("?", "？"))
+        ):
+            yield sentence
+
+
+def shorten(memo: str) -> str:
+    """The memo, without `;` (which separates the pieces of a slot) and cut at a word near the limit."""
+    memo = re.sub(r"\s*[;；]\s*", ", ", memo).strip(" ,.!。！，、…")
+    if len(memo) <= MAX_MEMO_CHARACTERS:
+        return memo
+    head, _, _ = memo[:MAX_MEMO_CHARACTERS].rpartition(" ")
+    return head or memo[:MAX_MEMO_CHARACTERS]

@@ -1,0 +1,73 @@
+"""The steps joined: extract, then merge with embed beside it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from extraction.embed import embed
+from extraction.merge import Answer, MergePlan, plan_merge, resolve
+from extraction.protocol import Embedder
+from schemas.conversation import Message
+from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
+
+
+class Steps(Protocol):
+    """What a provider adds to the pipeline."""
+
+    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
+        """Facts, gists and a summary of one or more messages, not embedded."""
+
+    def narrow(self, plan: MergePlan) -> MergePlan:
+        """The plan with fewer open slots or facts, what was left out being among the dropped."""
+
+    async def decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
+        """One answer for each open slot, in order; not called where there is none."""
+
+    async def close(self) -> None: ...
+
+
+class Pipeline:
+    """An Extractor made of a provider's steps; `embedder` None embeds nothing."""
+
+    def __init__(self, identity: ExtractorIdentity, steps: Steps, embedder: Embedder | None) -> None:
+        self._identity = identity
+        self._steps = steps
+        self._embedder = embedder
+
+    @property
+    def identity(self) -> ExtractorIdentity:
+        return self._identity
+
+    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
+        if not any(message.content.strip() for message in messages):
+            return Extraction()
+        return await self._steps.extract(messages, profile)
+
+    async def merge(self, extraction: Extraction, profile: Profile) -> MemoryUpdate:
+        plan = self._steps.narrow(plan_merge(extraction.facts, profile))
+        embedding = asyncio.create_task(self._embed(extraction))
+        try:
+            answers, usage = await self._decide(plan)
+            embedded = await embedding
+        finally:
+            # The other call's result is of no use any more, and its error must not stay unseen in a lost task.
+            embedding.cancel()
+            await asyncio.gather(embedding, return_exceptions=True)
+        changes, dropped = resolve(plan, answers)
+        return MemoryUpdate(changes, embedded, embedded.usage + usage, dropped)
+
+    async def close(self) -> None:
+        await self._steps.close()
+        if self._embedder is not None:
+            await self._embedder.close()
+
+    async def _decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
+        if not plan.open_slots:
+            return (), Usage()
+        return await self._steps.decide(plan)
+
+    async def _embed(self, extraction: Extraction) -> Extraction:
+        if self._embedder is None:
+            return replace(extraction)
+        return await embed(extraction, self._embedder)
