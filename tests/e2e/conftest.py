@@ -1,0 +1,1 @@
+"""End-to-end tests run whole processes against real services (tests/conftest.py chooses which)."""

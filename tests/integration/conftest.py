@@ -1,0 +1,1 @@
+"""Integration tests talk to a real broker and a real database (tests/conftest.py chooses which)."""
