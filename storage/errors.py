@@ -35,7 +35,7 @@ _PASSING_DRIVER_ERRORS: Final = (
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise RetryLater for a lost connection, a deadlock or a failure to serialize; other errors pass through."""
+    """Raise RetryLater for a lost connection, a deadlock or a failure to serialize; others pass through."""
     try:
         yield
     except (

@@ -19,7 +19,7 @@ def user_hash(project_id: str, user_id: str) -> str:
 
 
 async def read_profile(connection: AsyncConnection, project_id: str, user_id: str) -> Profile:
-    """The live profile. Revision 0 for a user never seen; one who was forgotten has no slots but goes on counting."""
+    """The live profile. Revision 0 for a user never seen; one who was forgotten goes on counting."""
     query = (
         select(
             users.c.revision,
@@ -110,7 +110,11 @@ def offsets_to_json(offsets: Mapping[tuple[str, int], int]) -> dict[str, dict[st
 
 def recorded_unit(row: Row[Any]) -> RecordedUnit:
     """A row of `units` as a value."""
-    origin = None
+    position = origin = None
+    if row.topic is not None:
+        position = Position(
+            topic=row.topic, partition=row.partition, offset=row.offset, timestamp_ms=row.timestamp_ms
+        )
     if row.origin_topic is not None:
         origin = Position(
             topic=row.origin_topic,
@@ -128,9 +132,7 @@ def recorded_unit(row: Row[Any]) -> RecordedUnit:
         reason=row.reason,
         content_hash=row.content_hash,
         window_id=row.window_id,
-        position=Position(
-            topic=row.topic, partition=row.partition, offset=row.offset, timestamp_ms=row.timestamp_ms
-        ),
+        position=position,
         origin=origin,
         recorded_at=row.recorded_at,
     )

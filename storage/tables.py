@@ -130,9 +130,9 @@ events: Final = Table(
     _text("user_id"),
     _number("generation", LIVE_GENERATION),
     _optional_text("summary"),
-    # [{"tag", "value"}]
+    # A list of objects with `tag` and `value`.
     Column("tags", JSONB, nullable=False),
-    # The facts as extracted, before merging: [{"content", "attributes": {"topic", "sub_topic"}}], as in Memobase.
+    # The facts as extracted, before merging, in Memobase's shape.
     Column("profile_delta", JSONB, nullable=False),
     _number("revision", big=True),
     _texts("message_ids"),
@@ -166,7 +166,7 @@ gists: Final = Table(
     Index(None, "event_id"),
 )
 
-# A partitioned table can have no unique key without its partition column: the user's row lock keeps units unique.
+# Partitioned, so without a unique key (it would need the partition column): the user's row lock does that.
 units: Final = Table(
     "units",
     metadata,
@@ -179,13 +179,13 @@ units: Final = Table(
     _number("part"),
     _text("state"),
     _optional_text("reason"),
-    # Null where a blob was erased that had not been seen.
     _optional_text("content_hash"),
     Column("window_id", UUID, nullable=True),
-    _text("topic"),
-    _number("partition"),
-    _number("offset", big=True),
-    _number("timestamp_ms", big=True),
+    # Null where a blob was erased that had not been seen.
+    _optional_text("topic"),
+    Column("partition", Integer, nullable=True),
+    Column("offset", BigInteger, nullable=True),
+    Column("timestamp_ms", BigInteger, nullable=True),
     _optional_text("origin_topic"),
     Column("origin_partition", Integer, nullable=True),
     Column("origin_offset", BigInteger, nullable=True),

@@ -28,7 +28,7 @@ class RecordedUnit:
     reason: str | None
     content_hash: str | None
     window_id: UUID | None
-    position: Position
+    position: Position | None
     origin: Position | None
     recorded_at: datetime
 
@@ -61,8 +61,8 @@ class UnitBook:
     def outcome(self, unit: Unit) -> UnitOutcome:
         """What has become of this unit already.
 
-        A unit that is coarser than what is recorded counts as its recorded pieces: `parked` while one of them is
-        open (`pieces` says which), else `applied`. `conflict` is another blob under the same id.
+        A unit that is coarser than what is recorded counts as its recorded pieces: `parked` while one of them
+        is (`pieces` says which), else `applied`. `conflict` is another blob under the same id.
         """
         if self.cut_off is not None and self.cut_off.covers(unit.first_position):
             return "erased"
@@ -83,7 +83,7 @@ class UnitBook:
         return "parked" if "parked" in states else "new"
 
     def pieces(self, unit: Unit) -> Mapping[UnitKey, UnitState]:
-        """The recorded units that are finer than this one; to try again, split it so and leave out the applied."""
+        """The recorded units that are finer than this one: to try again, split so, leave out the applied."""
         rows = self.recorded.get(unit.blob_id, ())
         finer = (row for row in rows if row.key != unit.key and covers(unit.key, row.key))
         return {row.key: row.state for row in finer if row.reason != ID_CONFLICT}

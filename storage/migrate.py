@@ -1,0 +1,100 @@
+"""Brings a database to the newest schema, under a lock, so that every worker may call it at its start."""
+
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, select, text, update
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from schemas.errors import ConfigurationError
+from storage.database import APPLICATION_NAME
+from storage.errors import describe, sqlstate
+from storage.tables import schema_info
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+CONNECT_TIMEOUT_S: Final = 10.0
+# Any number of our own; held until the transaction ends.
+_ADVISORY_LOCK: Final = 0x6D656D6F
+_UNDEFINED_FILE: Final = "58P01"
+_FEATURE_NOT_SUPPORTED: Final = "0A000"
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
+
+
+async def migrate(database_url: str, *, embedding_dimension: int, embedding_model: str | None = None) -> None:
+    """Create or upgrade the schema, all or nothing; concurrent callers wait for one another.
+
+    Raises ConfigurationError if the database cannot be reached, is newer than this program, lacks pgvector,
+    or was made for embeddings of another dimension or, where both are known, of another model.
+    """
+    try:
+        engine = create_async_engine(
+            database_url,
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_S,
+                "server_settings": {"application_name": f"{APPLICATION_NAME}-migrate"},
+            },
+        )
+    except ArgumentError:
+        raise ConfigurationError("storage.database_url is no database URL") from None
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            await connection.run_sync(_upgrade, embedding_dimension)
+            await _check_embeddings(connection, embedding_dimension, embedding_model)
+    except CommandError as error:
+        raise ConfigurationError(
+            "the database was made by a newer memostream: upgrade this one, or choose another database"
+        ) from error
+    except (OSError, TimeoutError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _as_configuration_error(error) from error
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, embedding_dimension: int) -> None:
+    # The path separator only silences a warning about a legacy one; the output would go to stdout.
+    config = Config(attributes={"connection": connection, "embedding_dimension": embedding_dimension})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    command.upgrade(config, "head")
+
+
+async def _check_embeddings(connection: AsyncConnection, dimension: int, model: str | None) -> None:
+    info = (await connection.execute(select(schema_info))).one()
+    if info.embedding_dimension != dimension:
+        raise ConfigurationError(
+            f"the database holds embeddings of {info.embedding_dimension} dimensions, embedding.dimension is "
+            f"{dimension}: set it back, or choose another database"
+        )
+    if model is None:
+        return
+    if info.embedding_model is None:
+        await connection.execute(update(schema_info).values(embedding_model=model))
+    elif info.embedding_model != model:
+        raise ConfigurationError(
+            f"the database holds embeddings of {info.embedding_model}, embedding.model is {model}, and they "
+            "cannot be compared: set it back, or choose another database"
+        )
+
+
+def _as_configuration_error(error: BaseException) -> ConfigurationError:
+    state = sqlstate(error)
+    if state in (_UNDEFINED_FILE, _FEATURE_NOT_SUPPORTED):
+        return ConfigurationError("the database has no pgvector: install it on the server")
+    if state == _INSUFFICIENT_PRIVILEGE:
+        return ConfigurationError(
+            "the database user may not create extensions or tables: run CREATE EXTENSION vector as a "
+            "superuser, and grant CREATE on the schema"
+        )
+    return ConfigurationError(
+        f"the database of storage.database_url cannot be reached or migrated ({describe(error)}): "
+        "check that it runs, and the address, user, password and database name"
+    )

@@ -1,0 +1,110 @@
+"""The outbox: rows written with the data, read by the relay shard by shard, deleted once published."""
+
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from sqlalchemy import delete, func, insert, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import outbox
+
+CHANNEL: Final = "memostream_outbox"
+SLOTS: Final = 4096
+
+AggregateType = Literal["profile-updated", "event-updated", "profiles", "dead-letters"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A record to publish. `payload` is JSON text, None a tombstone; `aggregate_id` is the record's key.
+
+    `seq` is the user's own count, drawn under the lock on the user's row.
+    """
+
+    id: UUID
+    aggregate_type: AggregateType
+    aggregate_id: str
+    type: str
+    payload: str | None
+    headers: Mapping[str, str]
+    project_id: str
+    user_id: str
+    seq: int
+    created_at: datetime
+
+
+def slot_of(project_id: str, user_id: str) -> int:
+    """Where a user belongs for good, however many shards there are: CRC-32 of `project/user`, modulo 4096."""
+    return zlib.crc32(f"{project_id}/{user_id}".encode()) % SLOTS
+
+
+async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
+    """Write rows of one user in the order of `seq`, under the user's row lock; wakes the relay at commit."""
+    if not rows:
+        return
+    # As executemany: one row after the other, so that `number` orders as `seq` does.
+    await connection.execute(
+        insert(outbox),
+        [
+            {
+                "id": row.id,
+                "aggregatetype": row.aggregate_type,
+                "aggregateid": row.aggregate_id,
+                "type": row.type,
+                "payload": row.payload,
+                "headers": dict(row.headers),
+                "project_id": row.project_id,
+                "user_id": row.user_id,
+                "seq": row.seq,
+                "slot": slot_of(row.project_id, row.user_id),
+                "created_at": row.created_at,
+            }
+            for row in sorted(rows, key=lambda row: row.seq)
+        ],
+    )
+    slots = {slot_of(row.project_id, row.user_id) for row in rows}
+    for slot in sorted(slots):
+        await connection.execute(select(func.pg_notify(CHANNEL, str(slot))))
+
+
+async def read_batch(
+    connection: AsyncConnection,
+    shard: int,
+    shards: int,
+    limit: int,
+    without: Collection[tuple[str, str]] = (),
+) -> list[OutboxRow]:
+    """The oldest rows of a shard, each user's in commit order, without some users (project, user)."""
+    query = select(outbox).where(outbox.c.slot % shards == shard).order_by(outbox.c.number).limit(limit)
+    if without:
+        query = query.where(tuple_(outbox.c.project_id, outbox.c.user_id).not_in(list(without)))
+    return [
+        OutboxRow(
+            id=row.id,
+            aggregate_type=row.aggregatetype,
+            aggregate_id=row.aggregateid,
+            type=row.type,
+            payload=row.payload,
+            headers=row.headers,
+            project_id=row.project_id,
+            user_id=row.user_id,
+            seq=row.seq,
+            created_at=row.created_at,
+        )
+        for row in (await connection.execute(query)).all()
+    ]
+
+
+async def delete_rows(connection: AsyncConnection, ids: Collection[UUID]) -> None:
+    """Remove published rows; some may be gone already: published by another relay, or forgotten."""
+    await connection.execute(delete(outbox).where(outbox.c.id.in_(list(ids))))
+
+
+async def backlog(connection: AsyncConnection) -> tuple[int, datetime | None]:
+    """How many rows wait, and since when the oldest does."""
+    row = (await connection.execute(select(func.count(), func.min(outbox.c.created_at)))).one()
+    return row[0], row[1]

@@ -1,0 +1,34 @@
+"""The monthly partitions of `units`."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.units import month_start, partition_name
+
+
+async def ensure_unit_partitions(connection: AsyncConnection, now: datetime) -> None:
+    """Create this month's and next month's partition, where missing; call it at the start and once a day.
+
+    A month for which the default partition holds rows already stays there: they cannot be moved without a
+    lock on all units, and reading is the same.
+    """
+    for months_later in (0, 1):
+        start = month_start(now.astimezone(UTC), months_later)
+        end = month_start(start, 1)
+        # One statement, so that it is decided and done under one lock; identifiers and bounds are our own.
+        await connection.execute(
+            text(f"""
+            DO $$ BEGIN
+                PERFORM pg_advisory_xact_lock(hashtext('memostream units partitions'));
+                IF to_regclass('{partition_name(start)}') IS NULL AND NOT EXISTS (
+                    SELECT FROM units_default
+                    WHERE recorded_at >= '{start.isoformat()}' AND recorded_at < '{end.isoformat()}'
+                ) THEN
+                    CREATE TABLE {partition_name(start)} PARTITION OF units
+                    FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}');
+                END IF;
+            END $$
+            """)
+        )
