@@ -21,8 +21,7 @@ async def embed(extraction: Extraction, embedder: Embedder) -> Extraction:
     return replace(
         extraction,
         gists=tuple(
-            replace(gist, embedding=by_text[gist.text]) if gist.embedding is None else gist
-            for gist in extraction.gists
+            replace(gist, embedding=by_text[gist.text]) if gist.embedding is None else gist for gist in extraction.gists
         ),
         summary_embedding=by_text[summary] if summary else extraction.summary_embedding,
         usage=extraction.usage + usage,

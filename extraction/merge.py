@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -11,10 +11,9 @@ from schemas.memory import Fact, Profile, Slot, SlotChange
 from schemas.windows import MessageId
 
 SEPARATOR: Final = "; "
-# The rules append nothing more to a slot that holds this many pieces; a model is told to keep slots short instead.
-MAX_PIECES: Final = 32
 
 Action = Literal["append", "update", "abort"]
+Covers = Callable[[str, str], bool]
 DropReason = Literal["repeated", "identical", "superseded", "older", "aborted", "full", "empty"]
 Dropped = tuple[tuple[Fact, str], ...]
 
@@ -42,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """What could be decided without looking at meaning; `open_slots` are left, in the order of their first fact."""
+    """What could be decided without looking at meaning; `open_slots` are left, in the facts' order."""
 
     changes: tuple[SlotChange, ...]
     dropped: Dropped
@@ -59,8 +58,15 @@ def pieces_of(content: str) -> list[str]:
     return [piece.strip() for piece in re.split(r"[;；]", content) if piece.strip()]
 
 
-def plan_merge(facts: Iterable[Fact], profile: Profile) -> MergePlan:
-    """Sort facts into new slots, facts that change nothing, and open slots."""
+def equal(known: str, memo: str) -> bool:
+    return normalise(known) == normalise(memo)
+
+
+def plan_merge(facts: Iterable[Fact], profile: Profile, covers: Covers = equal) -> MergePlan:
+    """Sort facts into new slots, facts that change nothing, and open slots.
+
+    `covers(known, memo)` is true where the memo adds nothing to what is known.
+    """
     changes: list[SlotChange] = []
     dropped: list[tuple[Fact, str]] = []
     open_slots: list[OpenSlot] = []
@@ -73,8 +79,10 @@ def plan_merge(facts: Iterable[Fact], profile: Profile) -> MergePlan:
             dropped.append((fact, "empty"))
     for name, group in groups.items():
         slot = by_name.get(name)
-        narrow = _keep_newest if name in SINGLE_VALUED else _keep_unknown
-        kept, left_out = narrow(group, slot)
+        if name in SINGLE_VALUED:
+            kept, left_out = _keep_newest(group, slot)
+        else:
+            kept, left_out = _keep_unknown(group, slot, covers)
         dropped.extend(left_out)
         if not kept:
             continue
@@ -113,36 +121,13 @@ def resolve(plan: MergePlan, answers: Sequence[Answer]) -> tuple[tuple[SlotChang
     return tuple(changes), tuple(dropped)
 
 
-def narrow_open_slots(plan: MergePlan) -> MergePlan:
-    """Leave out facts for which a gathering slot has no room any more."""
-    dropped = list(plan.dropped)
-    open_slots: list[OpenSlot] = []
-    for item in plan.open_slots:
-        room = len(item.facts)
-        if (item.slot.topic, item.slot.sub_topic) not in SINGLE_VALUED:
-            room = max(0, MAX_PIECES - len(pieces_of(item.slot.content)))
-        dropped.extend((fact, "full") for fact in item.facts[room:])
-        if item.facts[:room]:
-            open_slots.append(OpenSlot(item.slot, item.facts[:room]))
-    return MergePlan(plan.changes, tuple(dropped), tuple(open_slots))
-
-
-def answer_by_rule(item: OpenSlot) -> Answer:
-    """A newer statement replaces a single value; what else is said is gathered."""
-    if (item.slot.topic, item.slot.sub_topic) in SINGLE_VALUED:
-        return Answer("update", item.facts[-1].memo)
-    return Answer("append")
-
-
 def _keep_newest(group: Sequence[Fact], slot: Slot | None) -> tuple[tuple[Fact, ...], list[tuple[Fact, str]]]:
     # Of equally old statements the later in the conversation counts.
     newest = max(reversed(group), key=lambda fact: fact.occurred_at)
-    dropped: list[tuple[Fact, str]] = []
-    for fact in group:
-        if fact is not newest:
-            repeated = normalise(fact.memo) == normalise(newest.memo)
-            dropped.append((fact, "repeated" if repeated else "superseded"))
-    if slot is not None and normalise(slot.content) == normalise(newest.memo):
+    dropped: list[tuple[Fact, str]] = [
+        (fact, "repeated" if equal(newest.memo, fact.memo) else "superseded") for fact in group if fact is not newest
+    ]
+    if slot is not None and equal(slot.content, newest.memo):
         return (), [*dropped, (newest, "identical")]
     if slot is not None and newest.occurred_at < slot.occurred_at:
         return (), [*dropped, (newest, "older")]
@@ -150,23 +135,20 @@ def _keep_newest(group: Sequence[Fact], slot: Slot | None) -> tuple[tuple[Fact, 
 
 
 def _keep_unknown(
-    group: Sequence[Fact], slot: Slot | None
+    group: Sequence[Fact], slot: Slot | None, covers: Covers
 ) -> tuple[tuple[Fact, ...], list[tuple[Fact, str]]]:
-    known: set[str] = set()
-    if slot is not None:
-        known = {normalise(piece) for piece in (slot.content, *pieces_of(slot.content))}
+    known = [] if slot is None else [slot.content, *pieces_of(slot.content)]
     kept: list[Fact] = []
     dropped: list[tuple[Fact, str]] = []
-    said: set[str] = set()
     for fact in group:
-        form = normalise(fact.memo)
-        parts = {normalise(piece) for piece in pieces_of(fact.memo)}
-        if form in known or parts <= known:
+        # A memo of several pieces was stored as several pieces.
+        if all(any(covers(piece, part) for piece in known) for part in pieces_of(fact.memo)) or any(
+            covers(piece, fact.memo) for piece in known
+        ):
             dropped.append((fact, "identical"))
-        elif form in said:
+        elif any(covers(other.memo, fact.memo) for other in kept):
             dropped.append((fact, "repeated"))
         else:
-            said.add(form)
             kept.append(fact)
     return tuple(kept), dropped
 

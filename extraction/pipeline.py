@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from extraction.embed import embed
-from extraction.merge import Answer, MergePlan, plan_merge, resolve
+from extraction.merge import Answer, MergePlan, resolve
 from extraction.protocol import Embedder
 from schemas.conversation import Message
 from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
@@ -18,8 +17,8 @@ class Steps(Protocol):
     async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
         """Facts, gists and a summary of one or more messages, not embedded."""
 
-    def narrow(self, plan: MergePlan) -> MergePlan:
-        """The plan with fewer open slots or facts, what was left out being among the dropped."""
+    def plan(self, extraction: Extraction, profile: Profile) -> MergePlan:
+        """What is new, what is known, and what is left to decide; without a call."""
 
     async def decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
         """One answer for each open slot, in order; not called where there is none."""
@@ -45,13 +44,13 @@ class Pipeline:
         return await self._steps.extract(messages, profile)
 
     async def merge(self, extraction: Extraction, profile: Profile) -> MemoryUpdate:
-        plan = self._steps.narrow(plan_merge(extraction.facts, profile))
+        plan = self._steps.plan(extraction, profile)
         embedding = asyncio.create_task(self._embed(extraction))
         try:
             answers, usage = await self._decide(plan)
             embedded = await embedding
         finally:
-            # The other call's result is of no use any more, and its error must not stay unseen in a lost task.
+            # The other call's result is of no use now, and its error must not stay unseen in a lost task.
             embedding.cancel()
             await asyncio.gather(embedding, return_exceptions=True)
         changes, dropped = resolve(plan, answers)
@@ -69,5 +68,5 @@ class Pipeline:
 
     async def _embed(self, extraction: Extraction) -> Extraction:
         if self._embedder is None:
-            return replace(extraction)
+            return extraction
         return await embed(extraction, self._embedder)

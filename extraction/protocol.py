@@ -13,8 +13,8 @@ from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile,
 class Extractor(Protocol):
     """Reads a conversation, then merges what it says into a profile.
 
-    Both calls raise RetryLater (and its EndpointRefused) when the endpoint is away, ContextTooLong when the
-    conversation must be split, and ContentRejected when it must be bisected. Neither keeps state between calls.
+    Both calls raise RetryLater (and its EndpointRefused) when the endpoint is away, ContextTooLong when
+    the conversation must be split, and ContentRejected when it must be bisected.
     """
 
     @property
@@ -23,15 +23,15 @@ class Extractor(Protocol):
     async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
         """What the user says in `messages`, which are in the order of the conversation.
 
-        No message gives an empty extraction without a call. Of `profile` only the names of the slots are used, so that
-        the same things are called the same; the extraction stays valid when the profile changes.
+        No message gives an empty extraction without a call. Of `profile` only the names of the slots are
+        used, so that the same things are called the same; the result stays valid when the profile changes.
         """
 
     async def merge(self, extraction: Extraction, profile: Profile) -> MemoryUpdate:
-        """The changes that bring `profile` up to date; calls a model only for slots that hold something else.
+        """The changes that bring `profile` up to date; a model decides only on slots holding something else.
 
-        Embeds what is not embedded yet, beside that call. To merge again on a newer profile, pass the returned
-        `MemoryUpdate.extraction`, which holds the embeddings, so that nothing is embedded twice.
+        Embeds what is not embedded yet, beside that call. To merge again on a newer profile, pass the
+        returned `MemoryUpdate.extraction`, which holds the embeddings, so that nothing is embedded twice.
         """
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""English grammar of the rules: messages cut into first-person clauses, and verbs turned to the third person."""
+"""English grammar of the rules: messages cut into clauses, and verbs turned to the third person."""
 
 import re
 from collections.abc import Iterator
@@ -7,45 +7,91 @@ from typing import Final
 from extraction.offline.statements import sentences
 
 ADVERBS: Final = (
-    r"(?:also|really|just|actually|definitely|absolutely|kind of|kinda|sort of|even|do|truly|certainly|totally|so|too"
+    r"(?:also|really|just|actually|definitely|absolutely|kind of|kinda|sort of|even|do|truly|certainly"
+    r"|totally|so|too"
     r"|personally|especially|particularly|very much|quite)"
 )
 KEPT_ADVERBS: Final = (
-    r"(?:always|usually|often|sometimes|currently|mostly|mainly|still|only|never|recently|rarely|occasionally|generally"
+    r"(?:always|usually|often|sometimes|currently|mostly|mainly|still|only|never|recently|rarely"
+    r"|occasionally|generally"
     r"|normally|once|already|secretly|regularly|typically|frequently|finally|now|both)"
 )
 
 _SPELLINGS: Final = (
     (re.compile(r"[’‘`]"), "'"),
-    (re.compile(r"\b(?:i'm|im|i am)\b", re.I), "I am"),
-    (re.compile(r"\b(?:i've|ive)\b", re.I), "I have"),
-    (re.compile(r"\bwe're\b", re.I), "we are"),
-    (re.compile(r"\bwe've\b", re.I), "we have"),
-    (re.compile(r"\b(?:i'd|i would)\b", re.I), "I would"),
-    (re.compile(r"\b(?:i'll|i will)\b", re.I), "I will"),
+    (re.compile(r"\b(?:i'm|im|i am)\b", re.IGNORECASE), "I am"),
+    (re.compile(r"\b(?:i've|ive)\b", re.IGNORECASE), "I have"),
+    (re.compile(r"\bwe're\b", re.IGNORECASE), "we are"),
+    (re.compile(r"\bwe've\b", re.IGNORECASE), "we have"),
+    (re.compile(r"\b(?:i'd|i would)\b", re.IGNORECASE), "I would"),
+    (re.compile(r"\b(?:i'll|i will)\b", re.IGNORECASE), "I will"),
     (re.compile(r"\bi\b"), "I"),
-    (re.compile(r"\bmy name's\b", re.I), "my name is"),
-    (re.compile(r"\bfavourite\b", re.I), "favorite"),
+    (re.compile(r"\bmy name's\b", re.IGNORECASE), "my name is"),
+    (re.compile(r"\bfavourite\b", re.IGNORECASE), "favorite"),
 )
 # A part of the sentence that begins with another "I" or "my" is a statement of its own.
 _CLAUSE_ENDS: Final = re.compile(
     r"\s*(?:[;:]|--|—|,?\s+(?:and|but|so|although|though|because|since|then|while)|,)\s+(?=(?:I|my|we)\s)",
-    re.I,
+    re.IGNORECASE,
 )
 _LEAD_IN: Final = re.compile(
-    r"^(?:(?:oh|ah|aw|wow|well|yeah|yes|yep|yup|no|nope|nah|hi|hello|hey|hiya|there|cool|nice|great|awesome|sure|ok|okay"
-    r"|haha|lol|hmm|um|uh|thanks|thank you|actually|honestly|personally|also|so|and|but|plus|really|me too|me neither"
-    r"|same here|that's \w+|that is \w+|in fact|right now|currently|lately|these days|of course|funny enough|as for me"
-    r"|for me|well then|unfortunately|luckily|sadly|I see|I agree|I think|I guess|I know|I believe|I mean|I would say"
+    r"^(?:(?:oh|ah|aw|wow|well|yeah|yes|yep|yup|no|nope|nah|hi|hello|hey|hiya|there|cool|nice|great"
+    r"|awesome|sure|ok|okay"
+    r"|haha|lol|hmm|um|uh|thanks|thank you|actually|honestly|personally|also|so|and|but|plus|really"
+    r"|me too|me neither"
+    r"|same here|that's \w+|that is \w+|in fact|right now|currently|lately|these days|of course"
+    r"|funny enough|as for me"
+    r"|for me|well then|unfortunately|luckily|sadly|I see|I agree|I think|I guess|I know|I believe|I mean"
+    r"|I would say"
     r"|you know|to be honest|besides|then|because|since|although|though|yours truly)\b[,.!:\s-]*)+(?=\S)",
-    re.I,
+    re.IGNORECASE,
 )
 # Templates that were not filled in: `[name]`, `<city>`.
-_PLACEHOLDER: Final = re.compile(r"[\[\]{}<>_]")
+_PLACEHOLDER: Final = re.compile(r"[\[\]{}<>_()]|\buser ?\d", re.IGNORECASE)
 _IRREGULAR: Final = {"am": "is", "have": "has", "do": "does", "go": "goes", "don't": "doesn't"}
 _UNCHANGED: Final = frozenset(
-    "are can can't could couldn't was were did didn't used had got never grew won lost broke served became taught went took"
-    " made met saw left began spent built bought drove flew ran sang swam wrote read_ grew knew fought quit".split()
+    [
+        "are",
+        "can",
+        "can't",
+        "could",
+        "couldn't",
+        "was",
+        "were",
+        "did",
+        "didn't",
+        "used",
+        "had",
+        "got",
+        "never",
+        "grew",
+        "won",
+        "lost",
+        "broke",
+        "served",
+        "became",
+        "taught",
+        "went",
+        "took",
+        "made",
+        "met",
+        "saw",
+        "left",
+        "began",
+        "spent",
+        "built",
+        "bought",
+        "drove",
+        "flew",
+        "ran",
+        "sang",
+        "swam",
+        "wrote",
+        "grew",
+        "knew",
+        "fought",
+        "quit",
+    ]
 )
 
 

@@ -24,12 +24,13 @@ class _Model(Protocol):
 
 
 class BundledEmbedder:
-    """An Embedder; the model (16 MB) is loaded at the first call. English: Chinese texts only match by characters."""
+    """An Embedder; loads its model (16 MB) at the first call. Chinese texts match by characters only."""
 
     def __init__(self, dimension: int = BUNDLED_DIMENSION) -> None:
         if dimension not in DIMENSIONS:
             raise ConfigurationError(
-                f"embedding.dimension must be one of {', '.join(map(str, DIMENSIONS))} with extraction.provider: offline"
+                f"embedding.dimension must be one of {', '.join(map(str, DIMENSIONS))} with"
+                f" extraction.provider: offline"
             )
         self._dimension = dimension
         self._loading = threading.Lock()
@@ -56,14 +57,12 @@ class BundledEmbedder:
 
     @cached_property
     def _model(self) -> _Model:
-        # Importing it takes longer than loading the vectors, so a process that never embeds does not pay for it.
+        # Importing it takes longer than loading the vectors; who never embeds does not pay for it.
         from wordllama import WordLlama
 
         spec = find_spec("wordllama")
         if spec is None or spec.origin is None:
             raise ConfigurationError("the package wordllama is not installed as files: reinstall memostream")
         trunc_dim = None if self._dimension == BUNDLED_DIMENSION else self._dimension
-        model: _Model = WordLlama.load(
-            cache_dir=Path(spec.origin).parent, trunc_dim=trunc_dim, disable_download=True
-        )
+        model: _Model = WordLlama.load(cache_dir=Path(spec.origin).parent, trunc_dim=trunc_dim, disable_download=True)
         return model

@@ -16,7 +16,7 @@ _SUMMARY_CHARACTERS: Final = 200
 
 
 def extract_by_rules(messages: Sequence[Message]) -> Extraction:
-    """Facts in the order said, each with the one message that it was found in; the same input gives the same facts."""
+    """Facts in the order said, each with the one message that it was found in; deterministic."""
     facts: list[Fact] = []
     gists: list[Gist] = []
     for message in messages:
@@ -24,9 +24,7 @@ def extract_by_rules(messages: Sequence[Message]) -> Extraction:
             continue
         for found in _statements(message.content):
             source = (message.message_id,)
-            facts.append(
-                Fact(found.topic, found.sub_topic, found.memo, source, message.occurred_at, quote=found.memo)
-            )
+            facts.append(Fact(found.topic, found.sub_topic, found.memo, source, message.occurred_at))
             if found.event is not None:
                 gists.append(Gist(found.event, source, message.occurred_at))
     if not facts:

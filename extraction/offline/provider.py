@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from extraction.merge import Answer, MergePlan, answer_by_rule, narrow_open_slots
+from extraction.merge import Answer, MergePlan
+from extraction.offline.merge import answer_by_rule, plan_by_rules
 from schemas.conversation import Message
 from schemas.memory import Extraction, ExtractorIdentity, Profile, Usage
 
 RULES_VERSION: Final = "1"
-_RULE_MODULES: Final = ("clauses_en", "extract", "lexicon_en", "rules_en", "rules_zh", "statements")
+_RULE_MODULES: Final = ("clauses_en", "extract", "lexicon_en", "merge", "rules_en", "rules_zh", "statements")
 
 
 class OfflineSteps:
@@ -25,8 +26,8 @@ class OfflineSteps:
 
         return extract_by_rules(messages)
 
-    def narrow(self, plan: MergePlan) -> MergePlan:
-        return narrow_open_slots(plan)
+    def plan(self, extraction: Extraction, profile: Profile) -> MergePlan:
+        return plan_by_rules(extraction, profile)
 
     async def decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
         return [answer_by_rule(item) for item in plan.open_slots], Usage()

@@ -1,0 +1,93 @@
+"""The merge step by rules: newer single values replace older ones, everything else is gathered."""
+
+import re
+from typing import Final
+
+from extraction.merge import Answer, MergePlan, OpenSlot, normalise, pieces_of, plan_merge
+from extraction.slots import SINGLE_VALUED
+from schemas.memory import Extraction, Profile
+
+# A slot that holds this many pieces takes no more: nobody shortens it here.
+MAX_PIECES: Final = 32
+
+_CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
+_FILLING: Final = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "to",
+        "of",
+        "in",
+        "and",
+        "or",
+        "my",
+        "is",
+        "am",
+        "are",
+        "like",
+        "love",
+        "enjoy",
+        "really",
+        "also",
+        "very",
+        "some",
+        "it",
+        "s",
+        "for",
+        "with",
+        "i",
+        "go",
+        "play",
+        "do",
+        "lot",
+        "too",
+        "especially",
+        "always",
+        "just",
+        "both",
+    ]
+)
+_NEGATIONS: Final = frozenset(["not", "no", "never", "doesn", "t", "don", "can", "without", "didn", "hardly"])
+
+
+def plan_by_rules(extraction: Extraction, profile: Profile) -> MergePlan:
+    """The plan without facts that say less than what is known, and those for which a slot has no room."""
+    plan = plan_merge(extraction.facts, profile, covers)
+    dropped = list(plan.dropped)
+    open_slots: list[OpenSlot] = []
+    for item in plan.open_slots:
+        room = len(item.facts)
+        if (item.slot.topic, item.slot.sub_topic) not in SINGLE_VALUED:
+            room = max(0, MAX_PIECES - len(pieces_of(item.slot.content)))
+        dropped.extend((fact, "full") for fact in item.facts[room:])
+        if item.facts[:room]:
+            open_slots.append(OpenSlot(item.slot, item.facts[:room]))
+    return MergePlan(plan.changes, tuple(dropped), tuple(open_slots))
+
+
+def answer_by_rule(item: OpenSlot) -> Answer:
+    if (item.slot.topic, item.slot.sub_topic) in SINGLE_VALUED:
+        return Answer("update", item.facts[-1].memo)
+    return Answer("append")
+
+
+def covers(known: str, memo: str) -> bool:
+    """True where `known` holds all that `memo` says: its telling words, and as many negations."""
+    if _CHINESE.search(memo):
+        return normalise(memo) == normalise(known)
+    known_words, words = _stems(known), _stems(memo)
+    if not words - _FILLING:
+        return normalise(memo) == normalise(known)
+    return words - _FILLING <= known_words and words & _NEGATIONS == known_words & _NEGATIONS
+
+
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(_stem(word) for word in normalise(text).split())
+
+
+def _stem(word: str) -> str:
+    for ending in ("ing", "es", "s", "e"):
+        if len(word) > len(ending) + 2 and word.endswith(ending):
+            return word.removesuffix(ending) if ending != "ing" else _stem(word.removesuffix(ending))
+    return word
