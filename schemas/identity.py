@@ -23,9 +23,7 @@ def position_blob_id(topic: str, partition: int, offset: int, timestamp_ms: int)
 
 def content_blob_id(project_id: str, user_id: str, created_at: str, content: bytes, ordinal: int) -> str:
     """Id that `memostream send` gives to a record without one; `ordinal` tells equal records of one input apart."""
-    return str(
-        derived_uuid("content", project_id, user_id, created_at, hashlib.sha256(content).hexdigest(), ordinal)
-    )
+    return str(derived_uuid("content", project_id, user_id, created_at, hashlib.sha256(content).hexdigest(), ordinal))
 
 
 def window_id(project_id: str, user_id: str, unit_keys: Iterable[tuple[str, int, int]]) -> uuid.UUID:

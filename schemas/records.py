@@ -104,9 +104,13 @@ class BlobBase(WireModel):
     session_id: str | None = None
     fields: dict[str, Any] | None = None
 
+    def content(self) -> dict[str, Any]:
+        """The normalised blob without ids and version: what a unit carries and the content hash is taken of."""
+        return self.model_dump(mode="json", exclude={"v", "id", "project_id", "user_id"}, exclude_none=True)
+
     def content_hash(self) -> str:
-        """Hash of the normalised blob as sent: without `id` and `v`, and with no time where none was sent."""
-        return content_hash(self.model_dump(mode="json", exclude={"id", "v"}, exclude_none=True))
+        """The hash that tells a duplicate (same id, same hash) from a conflict; a time not sent is not in it."""
+        return content_hash(self.content())
 
 
 class ChatBlob(BlobBase):

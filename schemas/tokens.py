@@ -13,12 +13,12 @@ VOCABULARY_TIMEOUT_S: Final = 8.0
 
 def estimate_tokens(text: str) -> int:
     """Never below what o200k_base counts on usual text: a token for 3 ASCII characters, one for any other."""
-    ascii_characters = sum(1 for character in text if character < "\x80")
+    ascii_characters = len(text.encode("ascii", "ignore"))
     return -(-ascii_characters // 3) + len(text) - ascii_characters
 
 
-def token_counter(kind: str = "auto", warn: Callable[[str], None] = lambda message: None) -> TokenCounter:
-    """`tiktoken`, `estimate`, or `auto`: tiktoken if its vocabulary comes within a few seconds, with one warning if not."""
+def token_counter(kind: str, warn: Callable[[str], None]) -> TokenCounter:
+    """`estimate`, or `auto` and `tiktoken`: tiktoken if its vocabulary comes in a few seconds, one warning if not."""
     if kind == "estimate":
         return estimate_tokens
     found: list[TokenCounter] = []

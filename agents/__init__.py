@@ -1,0 +1,1 @@
+"""Faust agents, one file per step, and what they decide and do."""

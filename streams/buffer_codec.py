@@ -1,0 +1,65 @@
+"""Keys and values of the buffer table: a head per project, user and blob type, and an entry per buffered blob."""
+
+from dataclasses import asdict
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from schemas.errors import NewerVersion
+from schemas.windows import Unit
+from streams.windowing import Head
+
+STATE_VERSION: Final = 1
+
+
+class HeadKey(NamedTuple):
+    """Whose buffer it is."""
+
+    project_id: str
+    user_id: str
+    blob_type: str
+
+
+def head_key_bytes(key: HeadKey) -> bytes:
+    return orjson.dumps([*key])
+
+
+def entry_key_bytes(key: HeadKey, number: int) -> bytes:
+    return orjson.dumps([*key, number])
+
+
+def decode_key(raw: bytes) -> tuple[HeadKey, int | None]:
+    """The head's key, and the entry's number or None for the head itself."""
+    project_id, user_id, blob_type, *number = orjson.loads(raw)
+    return HeadKey(project_id, user_id, blob_type), number[0] if number else None
+
+
+def encode_head(head: Head) -> bytes:
+    return orjson.dumps({"v": STATE_VERSION, **asdict(head)})
+
+
+def decode_head(raw: bytes) -> Head:
+    """Raises NewerVersion when a newer worker wrote it: this one must stop rather than guess."""
+    document = _decode(raw)
+    return Head(**{name: document[name] for name in Head.__dataclass_fields__})
+
+
+def encode_entry(unit: Unit) -> bytes:
+    return orjson.dumps({"v": STATE_VERSION, "unit": unit.model_dump(mode="json", exclude_none=True)})
+
+
+def decode_entry(raw: bytes) -> Unit:
+    return Unit.model_validate(_decode(raw)["unit"])
+
+
+def entry_identity(raw: bytes) -> tuple[str, str]:
+    """(blob id, content hash) of an entry, without building its unit."""
+    unit: dict[str, str] = _decode(raw)["unit"]
+    return unit["blob_id"], unit["content_hash"]
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(raw)
+    if document.get("v", 1) > STATE_VERSION:
+        raise NewerVersion(f"the buffer's changelog holds v {document['v']}, this worker reads up to {STATE_VERSION}")
+    return document

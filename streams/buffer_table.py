@@ -1,0 +1,75 @@
+"""The Faust table behind the buffer, and the loader that takes the place of Faust's recovery."""
+
+import asyncio
+from typing import Any
+
+from aiokafka.errors import IllegalStateError
+from faust.tables.manager import TableManager
+from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
+from faust.types import TP
+from mode import Service
+
+from streams.ownership import PartitionOwners
+
+
+class OwnershipLoader(Recovery):
+    """Opens the assigned partitions, then lets the stream begin at the committed offsets.
+
+    Faust's recovery hangs behind a trailing transaction marker, and ended by position it leaves stale state. The order
+    here is what makes the step exact: fence, load, and only then read the committed offset and resume.
+    """
+
+    def __init__(self, app: Any, tables: Any, owners: PartitionOwners, source_topic: str, **options: Any) -> None:
+        self._owners = owners
+        self._source_topic = source_topic
+        self._assigned: frozenset[int] = frozenset()
+        super().__init__(app, tables, **options)
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:  # noqa: ARG002
+        self._owners.revoke_all()
+
+    async def on_rebalance(
+        self,
+        assigned: set[TP],
+        revoked: set[TP],  # noqa: ARG002
+        newly_assigned: set[TP],  # noqa: ARG002
+        generation_id: int = 0,
+    ) -> None:
+        if generation_id != self.app.consumer_generation_id:
+            return
+        self._assigned = frozenset(tp.partition for tp in assigned if tp.topic == self._source_topic)
+        self._generation_id = generation_id
+        self.signal_recovery_start.set()
+
+    async def on_stop(self) -> None:
+        await self._owners.stop()
+
+    @Service.task
+    async def _restart_recovery(self) -> None:
+        while not self.should_stop:
+            if await self.wait_for_stopped(self.signal_recovery_start.wait()):
+                break
+            self.signal_recovery_start.clear()
+            generation = self._generation_id
+            try:
+                await self._wait(self._owners.open(self._assigned, generation))
+                await self._resume_streams(generation_id=generation)
+            except (RebalanceAgain, IllegalStateError):
+                continue
+            except (ServiceStopped, asyncio.CancelledError):
+                break
+
+
+def buffer_tables(owners: PartitionOwners, source_topic: str) -> type[TableManager]:
+    """A table manager for `new_app` that loads state through `owners`."""
+
+    class BufferTables(TableManager):
+        @property
+        def recovery(self) -> Recovery:
+            if self._recovery is None:
+                self._recovery = OwnershipLoader(
+                    self.app, self, owners, source_topic, beacon=self.beacon, loop=self.loop
+                )
+            return self._recovery
+
+    return BufferTables

@@ -1,0 +1,127 @@
+"""Faust as we use it: every default that hurts set in one place, and a transport that reads committed records."""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import aiokafka
+import faust
+from faust.auth import SASLCredentials, SSLCredentials
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
+from faust.types import TP
+from faust.types.auth import SASLMechanism
+from yarl import URL
+
+from schemas.settings import KafkaSettings
+from streams.clients import MAX_REQUEST_BYTES
+
+# Records queued in front of an agent; Faust's 4,096 would be as many windows.
+STREAM_BUFFER_RECORDS: Final = 512
+# A record of twice max_blob_bytes has to fit one fetch.
+MAX_FETCH_BYTES: Final = 4 * (1 << 20)
+
+
+class _ReadCommittedThread(AIOKafkaConsumerThread):
+    """Faust reads committed records only with its own `exactly_once`, which loses and doubles records."""
+
+    def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        return consumer
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Watch the fetcher only: offsets are committed by us, so Faust's warnings of a stalled commit are false."""
+        self._verify_aiokafka_event_path(now, tp)
+
+    def request_rejoin(self) -> None:
+        """Ask the group for a new assignment; may be called from any thread."""
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        self.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
+
+
+class _ReadCommittedConsumer(Consumer):
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return _ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    def request_rejoin(self) -> None:
+        cast(_ReadCommittedThread, self._thread).request_rejoin()
+
+
+class _IdempotentProducer(Producer):
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class _Transport(Transport):
+    Consumer = _ReadCommittedConsumer
+    Producer = _IdempotentProducer
+
+
+class FaustApp(faust.App):
+    """A Faust app on our transport."""
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Any:
+        return _Transport(self.conf.broker_producer, self)
+
+    def request_rejoin(self) -> None:
+        """Make this member join its group again, which revokes and assigns its partitions anew."""
+        cast(_ReadCommittedConsumer, self.consumer).request_rejoin()
+
+
+def new_app(app_id: str, kafka: KafkaSettings, partitions: int, **options: Any) -> FaustApp:
+    """A Faust app that is not started; `app_id` is its consumer group."""
+    return FaustApp(
+        app_id,
+        broker=[URL(f"kafka://{server.strip()}") for server in kafka.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(kafka),
+        **{
+            "autodiscover": False,
+            "origin": None,
+            # The leader topic, the web server and the standby copies serve nobody here.
+            "topic_disable_leader": True,
+            "web_enabled": False,
+            "table_standby_replicas": 0,
+            "topic_partitions": partitions,
+            "topic_replication_factor": kafka.replication_factor,
+            # Topics are ours to declare and to check (streams/topics.py).
+            "topic_allow_declare": False,
+            "store": "memory://",
+            # A killed worker's partitions stall for a session; Faust's default is a minute.
+            "broker_session_timeout": kafka.session_timeout_s,
+            "broker_heartbeat_interval": kafka.heartbeat_interval_s,
+            "broker_request_timeout": kafka.request_timeout_s,
+            # A rebalance must not wait for what an agent is doing: nothing unfinished is ever committed.
+            "stream_wait_empty": False,
+            "stream_buffer_maxsize": STREAM_BUFFER_RECORDS,
+            "consumer_max_fetch_size": MAX_FETCH_BYTES,
+            "producer_max_request_size": MAX_REQUEST_BYTES,
+            "consumer_auto_offset_reset": "earliest",
+            **options,
+        },
+    )
+
+
+def raw_topic(app: faust.App, name: str, partitions: int) -> faust.TopicT:
+    """A topic whose keys and values Faust leaves alone: it acknowledges what it cannot decode before anyone sees it."""
+    return app.topic(
+        name,
+        partitions=partitions,
+        key_type=bytes,
+        key_serializer="raw",
+        value_type=bytes,
+        value_serializer="raw",
+    )
+
+
+def _credentials(kafka: KafkaSettings) -> SASLCredentials | SSLCredentials | None:
+    context = kafka.ssl_context()
+    if kafka.security_protocol.startswith("SASL") and kafka.sasl_password is not None:
+        return SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password.get_secret_value(),
+            mechanism=SASLMechanism(kafka.sasl_mechanism),
+            ssl_context=context,
+        )
+    return SSLCredentials(context=context) if context is not None else None

@@ -1,0 +1,208 @@
+"""When a window closes and what goes into it: pure functions of (head, record, policy)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from schemas.conversation import messages_of
+from schemas.settings import BufferSettings
+from schemas.tokens import TokenCounter
+from schemas.windows import CloseReason, Unit
+
+# Searched in this order for a place to cut a long text.
+TEXT_BORDERS: Final = ("\n\n", "\n", "。", "！", "？", ". ", "! ", "? ", "；", "; ", "，", ", ", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPolicy:
+    """Limits of a window. `close_tokens` closes it, `process_tokens` is never exceeded."""
+
+    close_tokens: int
+    process_tokens: int
+    max_blobs: int
+    max_bytes: int
+    max_age_ms: int
+    flush_interval_ms: int
+
+    @classmethod
+    def from_settings(cls, settings: BufferSettings) -> "WindowPolicy":
+        return cls(
+            close_tokens=settings.max_chat_blob_buffer_token_size,
+            process_tokens=settings.max_chat_blob_buffer_process_token_size,
+            max_blobs=settings.max_window_blobs,
+            # A window has to fit its topic, which takes twice max_blob_bytes.
+            max_bytes=min(settings.max_window_bytes, settings.max_blob_bytes),
+            max_age_ms=int(settings.max_window_age_s * 1000),
+            flush_interval_ms=int(settings.buffer_flush_interval_s * 1000),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is buffered of one user and blob type, of constant size.
+
+    `first_ms` and `last_ms` are record time (see `record_time_ms`); `first_recorded_ms` and `last_recorded_ms` are
+    Kafka timestamps. Entries are numbered from `first_entry` to below `next_entry`.
+    """
+
+    first_entry: int
+    next_entry: int
+    tokens: int
+    size_bytes: int
+    first_ms: int
+    last_ms: int
+    first_recorded_ms: int
+    last_recorded_ms: int
+    last_blob_id: str
+
+    @property
+    def count(self) -> int:
+        return self.next_entry - self.first_entry
+
+
+def record_time_ms(unit: Unit, head: Head | None) -> int:
+    """*Now* in the stream: when the blob occurred, no later than its record's time, never before the head's last.
+
+    A replay sees the same times and cuts the same windows; a clock that jumps ahead or back cannot.
+    """
+    now_ms = min(unit.occurred_at_ms, unit.first_position.timestamp_ms)
+    return now_ms if head is None else max(now_ms, head.last_ms)
+
+
+def close_before(head: Head, now_ms: int, size_bytes: int, policy: WindowPolicy) -> CloseReason | None:
+    """Why what is buffered must close before a blob of `size_bytes` at `now_ms` joins it; None if it need not."""
+    if now_ms - head.last_ms > policy.flush_interval_ms:
+        return "idle"
+    if now_ms - head.first_ms > policy.max_age_ms:
+        return "age"
+    if head.size_bytes + size_bytes > policy.max_bytes:
+        return "size"
+    return None
+
+
+def close_after(head: Head, policy: WindowPolicy) -> CloseReason | None:
+    """Why the buffer is full with its newest blob; None if it is not."""
+    if head.tokens >= policy.close_tokens:
+        return "tokens"
+    if head.count >= policy.max_blobs or head.size_bytes >= policy.max_bytes:
+        return "size"
+    return None
+
+
+def add(head: Head | None, unit: Unit, now_ms: int, size_bytes: int) -> Head:
+    """The head with one more entry."""
+    recorded_ms = unit.recorded_at_ms
+    if head is None:
+        return Head(0, 1, unit.token_count, size_bytes, now_ms, now_ms, recorded_ms, recorded_ms, unit.blob_id)
+    return replace(
+        head,
+        next_entry=head.next_entry + 1,
+        tokens=head.tokens + unit.token_count,
+        size_bytes=head.size_bytes + size_bytes,
+        last_ms=now_ms,
+        last_recorded_ms=max(head.last_recorded_ms, recorded_ms),
+        last_blob_id=unit.blob_id,
+    )
+
+
+def tail_deadline_ms(head: Head, now_ms: int, policy: WindowPolicy) -> int:
+    """Wall-clock time at which the tail is flushed; record times ahead of the wall clock count as now."""
+    idle_ms = min(head.last_recorded_ms, now_ms) + policy.flush_interval_ms
+    age_ms = min(head.first_recorded_ms, now_ms) + policy.max_age_ms
+    return min(idle_ms, age_ms)
+
+
+def pack(units: Sequence[tuple[Unit, int]], policy: WindowPolicy) -> Iterator[list[Unit]]:
+    """Cut (unit, size in bytes) pairs, in their order, into windows within tokens, bytes and blobs.
+
+    A unit that alone is larger than `max_bytes` gets a window of its own.
+    """
+    window: list[Unit] = []
+    tokens = size_bytes = 0
+    for unit, unit_bytes in units:
+        over = (
+            tokens + unit.token_count > policy.process_tokens
+            or size_bytes + unit_bytes > policy.max_bytes
+            or len(window) >= policy.max_blobs
+        )
+        if window and over:
+            yield window
+            window, tokens, size_bytes = [], 0, 0
+        window.append(unit)
+        tokens += unit.token_count
+        size_bytes += unit_bytes
+    if window:
+        yield window
+
+
+def unit_tokens(unit: Unit, count: TokenCounter) -> int:
+    """Tokens of the unit as a model reads it, a line a message."""
+    return sum(count(message.render()) + 1 for message in messages_of(unit))
+
+
+def split(unit: Unit, limit_tokens: int, count: TokenCounter) -> list[Unit]:
+    """Pieces of a blob that exceeds `limit_tokens`: its messages, and parts of a message that is too long alone.
+
+    Texts are cut at paragraph, sentence or word borders where there are any; no character is lost.
+    """
+    pieces = []
+    for index, piece in enumerate(_single_messages(unit)):
+        whole = unit.model_copy(update={"message_index": index, "content": piece})
+        tokens = unit_tokens(whole, count)
+        if tokens <= limit_tokens:
+            pieces.append(whole.model_copy(update={"token_count": tokens}))
+            continue
+        overhead_tokens = unit_tokens(_with_text(whole, ""), count)
+        room_tokens = max(limit_tokens - overhead_tokens, 1)
+        for part, text in enumerate(split_text(_text_of(whole), room_tokens, count)):
+            cut = _with_text(whole, text).model_copy(update={"part": part})
+            pieces.append(cut.model_copy(update={"token_count": unit_tokens(cut, count)}))
+    return pieces
+
+
+def split_text(text: str, limit_tokens: int, count: TokenCounter) -> Iterator[str]:
+    """Cut a text into parts of at most `limit_tokens` each, never below one character; joined they are the text."""
+    while text:
+        tokens = count(text)
+        if tokens <= limit_tokens:
+            yield text
+            return
+        length = max(1, len(text) * limit_tokens // tokens)
+        while length > 1 and count(text[:length]) > limit_tokens:
+            length = length * 4 // 5
+        cut = _border(text, length)
+        yield text[:cut]
+        text = text[cut:]
+
+
+def _border(text: str, length: int) -> int:
+    for border in TEXT_BORDERS:
+        found = text.rfind(border, length // 2, length)
+        if found >= 0:
+            return found + len(border)
+    return length
+
+
+def _single_messages(unit: Unit) -> Iterator[dict[str, object]]:
+    data = unit.content["blob_data"]
+    for name in ("messages", "transcripts"):
+        if name in data:
+            for item in data[name]:
+                yield {**unit.content, "blob_data": {**data, name: [item]}}
+            return
+    yield unit.content
+
+
+def _text_of(unit: Unit) -> str:
+    return "".join(message.content for message in messages_of(unit))
+
+
+def _with_text(unit: Unit, text: str) -> Unit:
+    data = unit.content["blob_data"]
+    for name in ("messages", "transcripts"):
+        if name in data:
+            data = {**data, name: [{**data[name][0], "content": text}]}
+            break
+    else:
+        data = {**data, ("summary" if "summary" in data else "content"): text}
+    return unit.model_copy(update={"content": {**unit.content, "blob_data": data}})
