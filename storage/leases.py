@@ -46,9 +46,7 @@ async def check_in(connection: AsyncConnection, owner: str, shards: int, lease_s
     return ShareOut(-(-shards // alive), held)
 
 
-async def claim(
-    connection: AsyncConnection, owner: str, shards: int, limit: int, lease_s: float
-) -> frozenset[int]:
+async def claim(connection: AsyncConnection, owner: str, shards: int, limit: int, lease_s: float) -> frozenset[int]:
     """Take up to `limit` shards that nobody holds.
 
     None while a relay with another number of shards holds a lease: its shards overlap ours.

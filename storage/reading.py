@@ -95,9 +95,7 @@ async def read_cut_off(connection: AsyncConnection, project_id: str, user_id: st
 
 def offsets_from_json(document: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, int], int]:
     """Offsets by topic and partition, from the nested form that JSON can hold."""
-    return {
-        (topic, int(partition)): end for topic, ends in document.items() for partition, end in ends.items()
-    }
+    return {(topic, int(partition)): end for topic, ends in document.items() for partition, end in ends.items()}
 
 
 def offsets_to_json(offsets: Mapping[tuple[str, int], int]) -> dict[str, dict[str, int]]:
@@ -112,9 +110,7 @@ def recorded_unit(row: Row[Any]) -> RecordedUnit:
     """A row of `units` as a value."""
     position = origin = None
     if row.topic is not None:
-        position = Position(
-            topic=row.topic, partition=row.partition, offset=row.offset, timestamp_ms=row.timestamp_ms
-        )
+        position = Position(topic=row.topic, partition=row.partition, offset=row.offset, timestamp_ms=row.timestamp_ms)
     if row.origin_topic is not None:
         origin = Position(
             topic=row.origin_topic,

@@ -82,6 +82,26 @@ class UnitBook:
             return "parked" if "parked" in pieces else "applied" if "applied" in pieces else "erased"
         return "parked" if "parked" in states else "new"
 
+    def outcomes(self, units: Iterable[Unit]) -> list[tuple[Unit, UnitOutcome]]:
+        """The outcome of each of some units to be extracted together, in their order.
+
+        Among themselves the first one counts: a later copy is `applied`, another blob under its id a `conflict`.
+        """
+        found: list[tuple[Unit, UnitOutcome]] = []
+        taken: dict[str, list[Unit]] = {}
+        for unit in units:
+            outcome = self.outcome(unit)
+            if outcome in ("new", "parked"):
+                earlier = taken.setdefault(unit.blob_id, [])
+                if any(other.content_hash != unit.content_hash for other in earlier):
+                    outcome = "conflict"
+                elif any(overlap(other.key, unit.key) for other in earlier):
+                    outcome = "applied"
+                else:
+                    earlier.append(unit)
+            found.append((unit, outcome))
+        return found
+
     def pieces(self, unit: Unit) -> Mapping[UnitKey, UnitState]:
         """The recorded units that are finer than this one: to try again, split so, leave out the applied."""
         rows = self.recorded.get(unit.blob_id, ())
@@ -107,6 +127,11 @@ def covers(coarse: UnitKey, fine: UnitKey) -> bool:
     )
 
 
+def overlap(one: UnitKey, other: UnitKey) -> bool:
+    """Whether two units share a piece."""
+    return covers(one, other) or covers(other, one)
+
+
 def book_of(recorded: Iterable[RecordedUnit], cut_off: ForgetCutOff | None = None) -> UnitBook:
     """A book of rows of one user, in any order."""
     by_blob: dict[str, list[RecordedUnit]] = {}
@@ -122,6 +147,4 @@ def partition_name(month: datetime) -> str:
 def month_start(moment: datetime, months_later: int = 0) -> datetime:
     """Midnight of the month's first day, in the zone of `moment`."""
     months = moment.year * 12 + moment.month - 1 + months_later
-    return moment.replace(
-        year=months // 12, month=months % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0
-    )
+    return moment.replace(year=months // 12, month=months % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -29,9 +29,7 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("occurred_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.TIMESTAMP(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "project_id", "user_id", "blob_id", "message_index", "part", name=op.f("pk_blobs")
-        ),
+        sa.PrimaryKeyConstraint("project_id", "user_id", "blob_id", "message_index", "part", name=op.f("pk_blobs")),
     )
     op.create_table(
         "events",
@@ -116,9 +114,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("ledger_id", name=op.f("pk_ledger")),
     )
     op.create_index(op.f("ix_ledger_project_id_user_id"), "ledger", ["project_id", "user_id"], unique=False)
-    op.create_index(
-        op.f("ix_ledger_topic_partition_offset"), "ledger", ["topic", "partition", "offset"], unique=False
-    )
+    op.create_index(op.f("ix_ledger_topic_partition_offset"), "ledger", ["topic", "partition", "offset"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -243,9 +239,7 @@ def upgrade() -> None:
         ["project_id", "user_id", "blob_id"],
         unique=False,
     )
-    op.create_index(
-        op.f("ix_units_topic_partition_offset"), "units", ["topic", "partition", "offset"], unique=False
-    )
+    op.create_index(op.f("ix_units_topic_partition_offset"), "units", ["topic", "partition", "offset"], unique=False)
     op.create_table(
         "users",
         sa.Column("project_id", sa.Text(), nullable=False),
@@ -277,9 +271,7 @@ def upgrade() -> None:
             sa.Computed("to_tsvector('simple'::regconfig, text)", persisted=True),
             nullable=True,
         ),
-        sa.ForeignKeyConstraint(
-            ["event_id"], ["events.event_id"], name=op.f("fk_gists_event_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["event_id"], ["events.event_id"], name=op.f("fk_gists_event_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("gist_id", name=op.f("pk_gists")),
     )
     op.create_index(op.f("ix_gists_event_id"), "gists", ["event_id"], unique=False)

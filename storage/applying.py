@@ -1,0 +1,338 @@
+"""The one transaction of an extraction: memory, history, units, ledger and outbox, under the user's lock."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.errors import Conflict
+from schemas.memory import ExtractorIdentity, MemoryUpdate
+from schemas.windows import Position, Unit, Window
+from storage.ledger import NO_USAGE, UnitCounts, record_ledger, window_row
+from storage.locking import LockedUser, count_on, lock_user
+from storage.outbox import append_rows
+from storage.outgoing import Outgoing, change_source
+from storage.profile_writing import decide_changes, read_rows, write_changes
+from storage.reading import look_up_units
+from storage.tables import events, gists
+from storage.text import rfc3339, storable
+from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
+from storage.units import ID_CONFLICT, UnitBook, overlap
+
+
+class ProfileMoved(Conflict):
+    """Somebody changed the memory after it was read: roll back, read it again, and merge again."""
+
+
+class UnitsMoved(Conflict):
+    """A unit was applied or erased after the look-up: roll back, look up again, leave out what is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedUnit:
+    """A unit to park. `detail` says what is wrong and never quotes the record; `exception` is a class name."""
+
+    unit: Unit
+    reason: str
+    detail: str
+    attempts: int
+    stage: str = "extract"
+    exception: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Windows of one user that were extracted together, and what became of their units.
+
+    `applied`, `parked` and `skipped` name every unit once, bisected ones by their pieces. `skipped` goes with the
+    outcome of the look-up: `applied` (a duplicate), `erased`, or `parked` for one that just this delivery had
+    parked before. `window_positions` are those on extraction-windows.
+    """
+
+    project_id: str
+    user_id: str
+    windows: tuple[Window, ...]
+    read_revision: int
+    update: MemoryUpdate
+    applied: tuple[Unit, ...]
+    parked: tuple[ParkedUnit, ...]
+    skipped: tuple[tuple[Unit, str], ...]
+    extractor: ExtractorIdentity
+    window_positions: Mapping[UUID, Position]
+    keep_blobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedResult:
+    """What was written. `revision` is the user's afterwards."""
+
+    revision: int
+    profile_changes: int
+    event_id: UUID | None
+    gists: int
+    dead_letters: int
+
+
+async def apply(
+    connection: AsyncConnection, application: Application, now: datetime, new_id: Callable[[], UUID]
+) -> AppliedResult:
+    """Write everything that came of an extraction, inside the caller's transaction.
+
+    Raises ProfileMoved if the user's revision is not `read_revision` any more and the update changes anything,
+    and UnitsMoved if a unit is not open any more (or has pieces that are applied): the caller rolls back.
+    """
+    user = await lock_user(connection, application.project_id, application.user_id, now)
+    blob_ids = {unit.blob_id for unit in application.applied}
+    blob_ids |= {item.unit.blob_id for item in application.parked}
+    book = await look_up_units(connection, user.project_id, user.user_id, blob_ids) if blob_ids else UnitBook()
+    check_units(application, book)
+    update = storable_update(application.update) if application.applied else MemoryUpdate()
+    if user.revision != application.read_revision and not _is_empty(update):
+        raise ProfileMoved(f"the memory is at revision {user.revision}, extraction read {application.read_revision}")
+
+    sources = UnitSources(application.windows)
+    parked = [item for item in application.parked if not book.parked_here(item.unit)]
+    fates: list[Fate] = [(unit, "applied", None) for unit in application.applied]
+    fates += [(item.unit, "parked", item.reason) for item in parked]
+    await write_units(connection, user, fates, book, sources, now)
+    if application.keep_blobs:
+        sent = [sources.find(unit)[0] for unit, _, _ in fates]
+        await keep_blobs(connection, user, sent, now)
+
+    outgoing = Outgoing(user.project_id, user.user_id, user.seq, now, new_id)
+    result = await _write_memory(connection, user, application, update, outgoing)
+    result = replace(result, dead_letters=_add_dead_letters(parked, sources, outgoing))
+    await append_rows(connection, outgoing.rows)
+    await count_on(connection, user, revision=result.revision, seq=outgoing.seq, now=now)
+    await _write_ledger(connection, application, now)
+    return result
+
+
+def check_units(application: Application, book: UnitBook) -> None:
+    """Raise UnitsMoved unless every unit to apply or to park is open still.
+
+    Raises ValueError for units that overlap: `UnitBook.outcomes` would have told them apart.
+    """
+    units = [*application.applied, *(item.unit for item in application.parked)]
+    by_blob: dict[str, list[Unit]] = {}
+    for unit in units:
+        for other in by_blob.setdefault(unit.blob_id, []):
+            if unit.content_hash == other.content_hash and overlap(unit.key, other.key):
+                raise ValueError("an application names a unit twice")
+        by_blob[unit.blob_id].append(unit)
+    for unit in application.applied:
+        if book.outcome(unit) not in ("new", "parked") or "applied" in book.pieces(unit).values():
+            raise UnitsMoved("a unit to apply was applied or erased meanwhile")
+    for item in application.parked:
+        outcome = book.outcome(item.unit)
+        if outcome in ("applied", "erased") or (outcome == "conflict" and item.reason != ID_CONFLICT):
+            raise UnitsMoved("a unit to park was applied or erased meanwhile")
+
+
+def storable_update(update: MemoryUpdate) -> MemoryUpdate:
+    """The update with its text as Postgres can keep it, so that what is published equals what is stored."""
+
+    def clean(text: str | None) -> str | None:
+        return None if text is None else storable(text)
+
+    extraction = update.extraction
+    return replace(
+        update,
+        changes=tuple(
+            replace(
+                change,
+                topic=storable(change.topic),
+                sub_topic=storable(change.sub_topic),
+                before=clean(change.before),
+                after=clean(change.after),
+                why=storable(change.why),
+            )
+            for change in update.changes
+        ),
+        extraction=replace(
+            extraction,
+            facts=tuple(
+                replace(
+                    fact,
+                    topic=storable(fact.topic),
+                    sub_topic=storable(fact.sub_topic),
+                    memo=storable(fact.memo),
+                )
+                for fact in extraction.facts
+            ),
+            gists=tuple(replace(gist, text=storable(gist.text)) for gist in extraction.gists),
+            summary=clean(extraction.summary),
+            tags=tuple((storable(tag), storable(value)) for tag, value in extraction.tags),
+        ),
+    )
+
+
+def _is_empty(update: MemoryUpdate) -> bool:
+    return not update.changes and not _has_event(update)
+
+
+def _has_event(update: MemoryUpdate) -> bool:
+    extraction = update.extraction
+    return bool(extraction.facts or extraction.gists or extraction.summary or extraction.tags)
+
+
+async def _write_memory(
+    connection: AsyncConnection,
+    user: LockedUser,
+    application: Application,
+    update: MemoryUpdate,
+    outgoing: Outgoing,
+) -> AppliedResult:
+    revision = user.revision + 1
+    window_ids = [window.window_id for window in application.windows]
+    identity = asdict(application.extractor)
+    before = await read_rows(connection, user) if update.changes else []
+    decided, after = decide_changes(before, update.changes, window_ids, outgoing.now, outgoing.new_id)
+    await write_changes(
+        connection,
+        user,
+        decided,
+        revision=revision,
+        extractor=identity,
+        window_ids=window_ids,
+        now=outgoing.now,
+    )
+    for item in decided:
+        source = change_source(application.applied, window_ids, item.change.message_ids, application.extractor)
+        outgoing.profile_changed(
+            item.op,
+            None if item.before is None else item.before.entry(),
+            None if item.after is None else item.after.entry(),
+            revision,
+            source,
+        )
+    event_id = None
+    if _has_event(update):
+        event_id = await _write_event(connection, user, application, update, revision, outgoing)
+    if decided:
+        outgoing.profile_state(revision, [row.entry() for row in after])
+    return AppliedResult(
+        revision=revision if decided or event_id else user.revision,
+        profile_changes=len(decided),
+        event_id=event_id,
+        gists=len(update.extraction.gists) if event_id else 0,
+        dead_letters=0,
+    )
+
+
+async def _write_event(
+    connection: AsyncConnection,
+    user: LockedUser,
+    application: Application,
+    update: MemoryUpdate,
+    revision: int,
+    outgoing: Outgoing,
+) -> UUID:
+    extraction = update.extraction
+    event_id, now = outgoing.new_id(), outgoing.now
+    window_ids = [window.window_id for window in application.windows]
+    cited = [identifier for fact in extraction.facts for identifier in fact.message_ids]
+    cited += [identifier for gist in extraction.gists for identifier in gist.message_ids]
+    message_ids = list(dict.fromkeys(cited))
+    occurred_at = extraction.occurred_at or max(unit.occurred_at for unit in application.applied)
+    tags = [{"tag": tag, "value": value} for tag, value in extraction.tags]
+    owner = {"project_id": user.project_id, "user_id": user.user_id, "generation": user.live_generation}
+    await connection.execute(
+        insert(events).values(
+            **owner,
+            event_id=event_id,
+            summary=extraction.summary,
+            tags=tags,
+            profile_delta=[
+                {"content": fact.memo, "attributes": {"topic": fact.topic, "sub_topic": fact.sub_topic}}
+                for fact in extraction.facts
+            ],
+            revision=revision,
+            message_ids=message_ids,
+            window_ids=window_ids,
+            extractor=asdict(application.extractor),
+            occurred_at=occurred_at,
+            recorded_at=now,
+            embedding=extraction.summary_embedding,
+        )
+    )
+    if extraction.gists:
+        await connection.execute(
+            insert(gists),
+            [
+                {
+                    **owner,
+                    "gist_id": outgoing.new_id(),
+                    "event_id": event_id,
+                    "number": number,
+                    "text": gist.text,
+                    "message_ids": list(gist.message_ids),
+                    "occurred_at": gist.occurred_at,
+                    "recorded_at": now,
+                    "embedding": gist.embedding,
+                }
+                for number, gist in enumerate(extraction.gists)
+            ],
+        )
+    document: dict[str, Any] = {
+        "id": str(event_id),
+        "summary": extraction.summary,
+        "tags": tags,
+        "gists": [
+            {
+                "text": gist.text,
+                "message_ids": list(gist.message_ids),
+                "occurred_at": rfc3339(gist.occurred_at),
+            }
+            for gist in extraction.gists
+        ],
+        "occurred_at": rfc3339(occurred_at),
+        "recorded_at": rfc3339(now),
+        "message_ids": message_ids,
+    }
+    source = change_source(application.applied, window_ids, message_ids, application.extractor)
+    outgoing.event_changed("c", None, document, revision, source)
+    return event_id
+
+
+def _add_dead_letters(parked: list[ParkedUnit], sources: UnitSources, outgoing: Outgoing) -> int:
+    """One for each unit that a window held and for each reason, with the pieces that are parked."""
+    groups: dict[tuple[object, str], tuple[Unit, list[ParkedUnit]]] = {}
+    for item in parked:
+        sent, _ = sources.find(item.unit)
+        groups.setdefault(((sent.key, sent.position), item.reason), (sent, []))[1].append(item)
+    for sent, items in groups.values():
+        outgoing.dead_letter(
+            sent,
+            [(item.unit.message_index, item.unit.part) for item in items],
+            stage=items[0].stage,
+            reason=items[0].reason,
+            detail=items[0].detail,
+            attempts=max(item.attempts for item in items),
+            exception=items[0].exception,
+        )
+    return len(groups)
+
+
+async def _write_ledger(connection: AsyncConnection, application: Application, now: datetime) -> None:
+    """A row a window. What the calls cost stands in the first one's, so that sums are right."""
+    sources = UnitSources(application.windows)
+    words: dict[UUID | None, Counter[str]] = {}
+    fates = [(unit, "applied") for unit in application.applied]
+    fates += [(item.unit, "parked") for item in application.parked]
+    fates += [(unit, "duplicate" if word == "applied" else word) for unit, word in application.skipped]
+    for unit, word in fates:
+        words.setdefault(sources.find(unit)[1], Counter())[word] += 1
+    rows = []
+    for number, window in enumerate(application.windows):
+        found = words.get(window.window_id, Counter())
+        counts = UnitCounts(found["applied"], found["parked"], found["duplicate"], found["erased"])
+        usage = application.update.usage if number == 0 else NO_USAGE
+        position = application.window_positions[window.window_id]
+        rows.append(window_row(window, position, counts, now, usage))
+    await record_ledger(connection, rows)

@@ -1,0 +1,202 @@
+"""Memory as people look at it: profile entries, history, events, users; never the vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.profile_writing import ProfileRow, profile_row
+from storage.tables import LIVE_GENERATION, events, gists, profile_history, profiles, users
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One change of one slot; `before` is None where it began, `after` where it ended."""
+
+    history_id: int
+    profile_id: UUID
+    topic: str
+    sub_topic: str
+    op: str
+    before: str | None
+    after: str | None
+    why: str
+    revision: int
+    message_ids: tuple[str, ...]
+    window_ids: tuple[UUID, ...]
+    extractor: Mapping[str, str] | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GistRow:
+    """One line of an event."""
+
+    gist_id: UUID
+    text: str
+    message_ids: tuple[str, ...]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event with its gists. `tags` and `profile_delta` are in Memobase's shapes."""
+
+    event_id: UUID
+    summary: str | None
+    tags: Sequence[Mapping[str, str]]
+    profile_delta: Sequence[Mapping[str, Any]]
+    gists: tuple[GistRow, ...]
+    revision: int
+    message_ids: tuple[str, ...]
+    window_ids: tuple[UUID, ...]
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user, with how much is remembered of them."""
+
+    project_id: str
+    user_id: str
+    revision: int
+    profile_count: int
+    event_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+async def read_profile_entries(connection: AsyncConnection, project_id: str, user_id: str) -> list[ProfileRow]:
+    """The live profile, by topic and sub-topic; empty for a user never seen."""
+    query = _live(select(profiles), profiles, project_id, user_id).order_by(profiles.c.topic, profiles.c.sub_topic)
+    return [profile_row(row) for row in (await connection.execute(query)).all()]
+
+
+async def read_history(
+    connection: AsyncConnection,
+    project_id: str,
+    user_id: str,
+    *,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> list[HistoryRow]:
+    """Changes of the live profile, the newest first; with `until`, those recorded up to then."""
+    query = _live(select(profile_history), profile_history, project_id, user_id)
+    if until is not None:
+        query = query.where(profile_history.c.recorded_at <= until)
+    query = query.order_by(profile_history.c.history_id.desc()).limit(limit)
+    return [
+        HistoryRow(
+            history_id=row.history_id,
+            profile_id=row.profile_id,
+            topic=row.topic,
+            sub_topic=row.sub_topic,
+            op=row.op,
+            before=row.before,
+            after=row.after,
+            why=row.why,
+            revision=row.revision,
+            message_ids=tuple(row.message_ids),
+            window_ids=tuple(row.window_ids),
+            extractor=row.extractor,
+            occurred_at=row.occurred_at,
+            recorded_at=row.recorded_at,
+        )
+        for row in (await connection.execute(query)).all()
+    ]
+
+
+async def read_events(connection: AsyncConnection, project_id: str, user_id: str, limit: int) -> list[EventRow]:
+    """The latest events, the newest first, with their gists in order."""
+    columns = [column for column in events.c if column.name != "embedding"]
+    query = _live(select(*columns), events, project_id, user_id)
+    query = query.order_by(events.c.recorded_at.desc(), events.c.event_id).limit(limit)
+    rows = (await connection.execute(query)).all()
+    of_event: dict[UUID, list[GistRow]] = {}
+    if rows:
+        gist_query = (
+            select(gists.c.event_id, gists.c.gist_id, gists.c.text, gists.c.message_ids, gists.c.occurred_at)
+            .where(gists.c.event_id.in_([row.event_id for row in rows]))
+            .order_by(gists.c.event_id, gists.c.number)
+        )
+        for gist in (await connection.execute(gist_query)).all():
+            value = GistRow(gist.gist_id, gist.text, tuple(gist.message_ids), gist.occurred_at)
+            of_event.setdefault(gist.event_id, []).append(value)
+    return [
+        EventRow(
+            event_id=row.event_id,
+            summary=row.summary,
+            tags=row.tags,
+            profile_delta=row.profile_delta,
+            gists=tuple(of_event.get(row.event_id, ())),
+            revision=row.revision,
+            message_ids=tuple(row.message_ids),
+            window_ids=tuple(row.window_ids),
+            occurred_at=row.occurred_at,
+            recorded_at=row.recorded_at,
+        )
+        for row in rows
+    ]
+
+
+async def find_users(
+    connection: AsyncConnection,
+    *,
+    project_id: str | None = None,
+    contains: str = "",
+    limit: int = 50,
+    offset: int = 0,
+) -> list[UserRow]:
+    """Users whose id contains a text, those changed last first."""
+    profile_count = _count(profiles)
+    event_count = _count(events)
+    query = select(users, profile_count.label("profile_count"), event_count.label("event_count"))
+    if project_id is not None:
+        query = query.where(users.c.project_id == project_id)
+    if contains:
+        query = query.where(users.c.user_id.contains(contains, autoescape=True))
+    query = query.order_by(users.c.updated_at.desc(), users.c.project_id, users.c.user_id)
+    return [
+        UserRow(
+            project_id=row.project_id,
+            user_id=row.user_id,
+            revision=row.revision,
+            profile_count=row.profile_count,
+            event_count=row.event_count,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+        for row in (await connection.execute(query.limit(limit).offset(offset))).all()
+    ]
+
+
+def _live(query: Select[Any], table: Any, project_id: str, user_id: str) -> Select[Any]:
+    generation = (
+        select(users.c.live_generation)
+        .where(users.c.project_id == project_id, users.c.user_id == user_id)
+        .scalar_subquery()
+    )
+    return query.where(
+        table.c.project_id == project_id,
+        table.c.user_id == user_id,
+        table.c.generation == func.coalesce(generation, LIVE_GENERATION),
+    )
+
+
+def _count(table: Any) -> Any:
+    return (
+        select(func.count())
+        .where(
+            table.c.project_id == users.c.project_id,
+            table.c.user_id == users.c.user_id,
+            table.c.generation == users.c.live_generation,
+        )
+        .correlate(users)
+        .scalar_subquery()
+    )

@@ -1,0 +1,144 @@
+"""The ledger: a row for every window and command that is done, which a waiting flush is told of."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.identity import derived_uuid
+from schemas.memory import Usage
+from schemas.windows import Position, Window, WindowCommand
+from storage.tables import ledger
+
+CHANNEL: Final = "memostream_ledger"
+NO_USAGE: Final = Usage()
+
+LedgerKind = Literal["window", "flush", "forget-user"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCounts:
+    """What became of a window's units; one that was bisected counts as its pieces."""
+
+    applied: int = 0
+    parked: int = 0
+    duplicate: int = 0
+    erased: int = 0
+
+    @property
+    def outcome(self) -> str:
+        """The best that happened to any unit."""
+        for word in ("applied", "parked", "erased", "duplicate"):
+            if getattr(self, word):
+                return word
+        return "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """`position` is that of the record on extraction-windows; a forget has no `user_id`."""
+
+    ledger_id: UUID
+    kind: LedgerKind
+    project_id: str
+    user_id: str | None
+    position: Position
+    outcome: str
+    recorded_at: datetime
+    command_id: str | None = None
+    counts: UnitCounts = UnitCounts()
+    usage: Usage = NO_USAGE
+
+
+def command_ledger_id(command: WindowCommand) -> UUID:
+    """Id of a command's row, from where its producer put it, so that a forwarded copy has the same."""
+    first = command.origin or command.position
+    return derived_uuid("command", first.topic, first.partition, first.offset, first.timestamp_ms)
+
+
+def ledger_id_of(record: Window | WindowCommand) -> UUID:
+    """The ledger's id of any record of extraction-windows."""
+    return record.window_id if isinstance(record, Window) else command_ledger_id(record)
+
+
+def window_row(
+    window: Window, position: Position, counts: UnitCounts, now: datetime, usage: Usage = NO_USAGE
+) -> LedgerRow:
+    """The row of a finished window."""
+    return LedgerRow(
+        ledger_id=window.window_id,
+        kind="window",
+        project_id=window.project_id,
+        user_id=window.user_id,
+        position=position,
+        outcome=counts.outcome,
+        recorded_at=now,
+        counts=counts,
+        usage=usage,
+    )
+
+
+async def record_ledger(connection: AsyncConnection, rows: Sequence[LedgerRow]) -> None:
+    """Write rows, keeping those that exist, and notify everybody who waits for one at commit."""
+    if not rows:
+        return
+    values = [
+        {
+            "ledger_id": row.ledger_id,
+            "kind": row.kind,
+            "command_id": row.command_id,
+            "project_id": row.project_id,
+            "user_id": row.user_id,
+            "topic": row.position.topic,
+            "partition": row.position.partition,
+            "offset": row.position.offset,
+            "outcome": row.outcome,
+            "applied_count": row.counts.applied,
+            "parked_count": row.counts.parked,
+            "duplicate_count": row.counts.duplicate,
+            "erased_count": row.counts.erased,
+            "completions": row.usage.completions,
+            "embedding_calls": row.usage.embedding_calls,
+            "prompt_tokens": row.usage.prompt_tokens,
+            "completion_tokens": row.usage.completion_tokens,
+            "cached_tokens": row.usage.cached_tokens,
+            "recorded_at": row.recorded_at,
+        }
+        for row in rows
+    ]
+    await connection.execute(insert(ledger).on_conflict_do_nothing(), values)
+    for row in rows:
+        await connection.execute(select(func.pg_notify(CHANNEL, str(row.ledger_id))))
+
+
+async def read_ledger(connection: AsyncConnection, ledger_ids: Collection[UUID]) -> Mapping[UUID, LedgerRow]:
+    """Those of the rows that exist."""
+    query = select(ledger).where(ledger.c.ledger_id.in_(list(ledger_ids)))
+    return {row.ledger_id: ledger_row(row) for row in (await connection.execute(query)).all()}
+
+
+def ledger_row(row: Any) -> LedgerRow:
+    """A row of `ledger` as a value. The record's timestamp is not kept and reads 0."""
+    return LedgerRow(
+        ledger_id=row.ledger_id,
+        kind=row.kind,
+        project_id=row.project_id,
+        user_id=row.user_id,
+        position=Position(topic=row.topic, partition=row.partition, offset=row.offset, timestamp_ms=0),
+        outcome=row.outcome,
+        recorded_at=row.recorded_at,
+        command_id=row.command_id,
+        counts=UnitCounts(row.applied_count, row.parked_count, row.duplicate_count, row.erased_count),
+        usage=Usage(
+            completions=row.completions,
+            embedding_calls=row.embedding_calls,
+            prompt_tokens=row.prompt_tokens,
+            completion_tokens=row.completion_tokens,
+            cached_tokens=row.cached_tokens,
+        ),
+    )

@@ -1,0 +1,67 @@
+"""The user's row: its lock makes everything that is written for one user happen one after the other."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.errors import RetryLater
+from storage.reading import user_hash
+from storage.tables import forgotten_users, users
+
+# Each try is lost only to a forget of the same user that commits in between.
+_TRIES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LockedUser:
+    """A user's counters, as they are until the transaction ends."""
+
+    project_id: str
+    user_id: str
+    revision: int
+    seq: int
+    live_generation: int
+
+
+async def lock_user(connection: AsyncConnection, project_id: str, user_id: str, now: datetime) -> LockedUser:
+    """Lock the user's row until the transaction ends, creating it when missing.
+
+    A user who was forgotten goes on from the last revision and `seq`.
+    """
+    where = (users.c.project_id == project_id) & (users.c.user_id == user_id)
+    create = (
+        insert(users)
+        .values(project_id=project_id, user_id=user_id, created_at=now, updated_at=now)
+        .on_conflict_do_nothing()
+        .returning(users.c.user_id)
+    )
+    # A statement of its own: waiting for a forget, the insert would not see what the forget has left.
+    go_on = (
+        update(users)
+        .where(where, forgotten_users.c.user_hash == user_hash(project_id, user_id))
+        .values(revision=forgotten_users.c.last_revision, seq=forgotten_users.c.last_seq)
+    )
+    lock = select(users.c.revision, users.c.seq, users.c.live_generation).where(where).with_for_update()
+    for _ in range(_TRIES):
+        if (await connection.execute(create)).first() is not None:
+            await connection.execute(go_on)
+        row = (await connection.execute(lock)).one_or_none()
+        if row is not None:
+            return LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation)
+    raise RetryLater("Postgres, locking a user: the row was removed again and again")
+
+
+async def count_on(connection: AsyncConnection, user: LockedUser, *, revision: int, seq: int, now: datetime) -> None:
+    """Store the counters that a transaction has moved."""
+    if (revision, seq) == (user.revision, user.seq):
+        return
+    values: dict[str, object] = {"revision": revision, "seq": seq}
+    if revision != user.revision:
+        values["updated_at"] = now
+    await connection.execute(
+        update(users).where(users.c.project_id == user.project_id, users.c.user_id == user.user_id).values(values)
+    )

@@ -1,0 +1,225 @@
+"""Changes of a profile: decided against the locked rows, then written in few statements."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.changes import ProfileEntry
+from schemas.memory import ChangeOp, SlotChange
+from storage.locking import LockedUser
+from storage.tables import profile_history, profiles
+from storage.text import rfc3339
+
+# A slot that is updated for years would drag all its messages through every state; history has the rest.
+MAX_MESSAGE_IDS: Final = 100
+MAX_WINDOW_IDS: Final = 100
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """A row of `profiles`, without its owner."""
+
+    profile_id: UUID
+    topic: str
+    sub_topic: str
+    content: str
+    update_hits: int
+    message_ids: tuple[str, ...]
+    window_ids: tuple[UUID, ...]
+    occurred_at: datetime
+    recorded_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+    def entry(self) -> ProfileEntry:
+        """As it is published."""
+        return ProfileEntry(
+            id=self.profile_id,
+            topic=self.topic,
+            sub_topic=self.sub_topic,
+            content=self.content,
+            occurred_at=rfc3339(self.occurred_at),
+            recorded_at=rfc3339(self.recorded_at),
+            update_hits=self.update_hits,
+            message_ids=self.message_ids,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedChange:
+    """A change with the rows before and after it; `op` is what it does to the rows that are there."""
+
+    op: ChangeOp
+    before: ProfileRow | None
+    after: ProfileRow | None
+    change: SlotChange
+
+    @property
+    def row(self) -> ProfileRow:
+        row = self.after or self.before
+        if row is None:
+            raise ValueError("a change has a row before or after it")
+        return row
+
+
+def decide_changes(
+    rows: Iterable[ProfileRow],
+    changes: Iterable[SlotChange],
+    window_ids: Sequence[UUID],
+    now: datetime,
+    new_id: Callable[[], UUID],
+) -> tuple[list[DecidedChange], list[ProfileRow]]:
+    """What the changes do to the rows, and the rows afterwards, by topic and sub-topic.
+
+    A change that leaves its slot as it is, or deletes one that is not there, is left out.
+    """
+    slots = {(row.topic, row.sub_topic): row for row in rows}
+    decided = []
+    for change in changes:
+        slot = (change.topic, change.sub_topic)
+        before = slots.get(slot)
+        if change.after is None:
+            if before is not None:
+                decided.append(DecidedChange("d", before, None, change))
+                del slots[slot]
+        elif before is None:
+            after = ProfileRow(
+                profile_id=new_id(),
+                topic=change.topic,
+                sub_topic=change.sub_topic,
+                content=change.after,
+                update_hits=0,
+                message_ids=_latest(change.message_ids, MAX_MESSAGE_IDS),
+                window_ids=_latest(window_ids, MAX_WINDOW_IDS),
+                occurred_at=change.occurred_at,
+                recorded_at=now,
+                created_at=now,
+                updated_at=now,
+            )
+            slots[slot] = after
+            decided.append(DecidedChange("c", None, after, change))
+        elif before.content != change.after:
+            after = replace(
+                before,
+                content=change.after,
+                update_hits=before.update_hits + 1,
+                message_ids=_latest((*before.message_ids, *change.message_ids), MAX_MESSAGE_IDS),
+                window_ids=_latest((*before.window_ids, *window_ids), MAX_WINDOW_IDS),
+                occurred_at=change.occurred_at,
+                recorded_at=now,
+                updated_at=now,
+            )
+            slots[slot] = after
+            decided.append(DecidedChange("u", before, after, change))
+    return decided, [slots[slot] for slot in sorted(slots)]
+
+
+async def read_rows(connection: AsyncConnection, user: LockedUser) -> list[ProfileRow]:
+    """The live profile of a locked user."""
+    query = select(profiles).where(
+        profiles.c.project_id == user.project_id,
+        profiles.c.user_id == user.user_id,
+        profiles.c.generation == user.live_generation,
+    )
+    return [profile_row(row) for row in (await connection.execute(query)).all()]
+
+
+def profile_row(row: Any) -> ProfileRow:
+    """A row of `profiles` as a value."""
+    return ProfileRow(
+        profile_id=row.profile_id,
+        topic=row.topic,
+        sub_topic=row.sub_topic,
+        content=row.content,
+        update_hits=row.update_hits,
+        message_ids=tuple(row.message_ids),
+        window_ids=tuple(row.window_ids),
+        occurred_at=row.occurred_at,
+        recorded_at=row.recorded_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+async def write_changes(
+    connection: AsyncConnection,
+    user: LockedUser,
+    decided: Sequence[DecidedChange],
+    *,
+    revision: int,
+    extractor: Mapping[str, str] | None,
+    window_ids: Sequence[UUID],
+    now: datetime,
+) -> None:
+    """Write profile and history rows."""
+    if not decided:
+        return
+    owner = {
+        "project_id": user.project_id,
+        "user_id": user.user_id,
+        "generation": user.live_generation,
+    }
+    removed = [item.before.profile_id for item in decided if item.op == "d" and item.before is not None]
+    if removed:
+        await connection.execute(delete(profiles).where(profiles.c.profile_id.in_(removed)))
+    kept = [item.after for item in decided if item.after is not None]
+    if kept:
+        statement = upsert(profiles)
+        fields = ("content", "update_hits", "message_ids", "window_ids", "occurred_at", "recorded_at")
+        await connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["profile_id"],
+                set_={name: statement.excluded[name] for name in (*fields, "updated_at")},
+            ),
+            [
+                {
+                    **owner,
+                    "profile_id": row.profile_id,
+                    "topic": row.topic,
+                    "sub_topic": row.sub_topic,
+                    "content": row.content,
+                    "update_hits": row.update_hits,
+                    "message_ids": list(row.message_ids),
+                    "window_ids": list(row.window_ids),
+                    "occurred_at": row.occurred_at,
+                    "recorded_at": row.recorded_at,
+                    "created_at": row.created_at,
+                    "updated_at": row.updated_at,
+                }
+                for row in kept
+            ],
+        )
+    await connection.execute(
+        insert(profile_history),
+        [
+            {
+                **owner,
+                "profile_id": item.row.profile_id,
+                "topic": item.row.topic,
+                "sub_topic": item.row.sub_topic,
+                "op": item.op,
+                "before": None if item.before is None else item.before.content,
+                "after": None if item.after is None else item.after.content,
+                "why": item.change.why,
+                "revision": revision,
+                "message_ids": list(item.change.message_ids),
+                "window_ids": list(window_ids),
+                "extractor": extractor,
+                "occurred_at": item.change.occurred_at,
+                "recorded_at": now,
+            }
+            for item in decided
+        ],
+    )
+
+
+def _latest(values: Iterable[T], limit: int) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))[-limit:]
