@@ -1,0 +1,69 @@
+"""What the extraction agent is given by the composition root."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from extraction.protocol import Extractor
+from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Health:
+    """What is wrong at present, by part; nothing is healthy."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Reasons that may be shown to a user, by part (`endpoint`)."""
+        return dict(self._problems)
+
+    def report(self, part: str, reason: str) -> None:
+        self._problems[part] = reason
+
+    def clear(self, part: str) -> None:
+        self._problems.pop(part, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time, randomness and ids, so that a test can give its own. `jitter` is in [0, 1)."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    new_id: Callable[[], UUID] = uuid.uuid4
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionDeps:
+    """`fatal` is called with an error nobody expected; it makes the process end with a non-zero code.
+
+    `worker_name` is this worker's own among all of the group, for claims on held users. `keep_blobs` keeps message
+    text in Postgres, too.
+    """
+
+    engine: AsyncEngine
+    extractor: Extractor
+    extraction: ExtractionSettings
+    buffer: BufferSettings
+    worker: WorkerSettings
+    fatal: Callable[[BaseException], None]
+    worker_name: str = field(default_factory=lambda: str(uuid.uuid4()))
+    health: Health = field(default_factory=Health)
+    clock: Clock = field(default_factory=Clock)
+    keep_blobs: bool = False
+    commit_interval_s: float = 1.0
