@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from extraction.offline.embedding import BundledEmbedder
-from extraction.offline.provider import OfflineSteps, offline_identity
 from extraction.pipeline import Pipeline
 from extraction.protocol import Embedder, Extractor
 from schemas.errors import ConfigurationError
+from schemas.memory import ExtractorIdentity
 from schemas.settings import Settings
 
 # Of the steps and the merge; raise it when the same prompts and model would give other memory.
@@ -15,20 +14,50 @@ EXTRACTION_VERSION: Final = "1"
 
 def create_extractor(settings: Settings) -> Extractor:
     """The extractor of `extraction.provider`; opens no connection. Raises ConfigurationError."""
+    # A provider's imports take up to a second, so only those of the chosen one are made.
     if settings.extraction.provider == "offline":
+        from extraction.offline.provider import OfflineSteps, offline_identity
+
         return Pipeline(offline_identity(EXTRACTION_VERSION), OfflineSteps(), create_embedder(settings))
-    raise NotImplementedError
+
+    from extraction.endpoint.chat import ChatEndpoint
+    from extraction.endpoint.client import open_client
+    from extraction.endpoint.provider import EndpointSteps
+    from extraction.prompting import prompt_hash
+
+    llm = settings.llm
+    client = open_client(llm.base_url, llm.api_key, llm.timeout_s, llm.default_headers, llm.default_query)
+    identity = ExtractorIdentity(
+        "openai", EXTRACTION_VERSION, llm.model, prompt_hash(settings.extraction.system_prompt)
+    )
+    return Pipeline(identity, EndpointSteps(ChatEndpoint(client, llm), settings.extraction), create_embedder(settings))
 
 
 def create_embedder(settings: Settings) -> Embedder | None:
-    """The embedder of the same provider; None where `embedding.enabled` is false."""
-    if not settings.embedding.enabled:
+    """The embedder of the same provider; None where `embedding.enabled` is false. Raises ConfigurationError."""
+    embedding, llm = settings.embedding, settings.llm
+    if not embedding.enabled:
         return None
     if settings.extraction.provider == "offline":
-        if settings.embedding.base_url is not None or settings.embedding.model is not None:
+        from extraction.offline.embedding import BundledEmbedder
+
+        if embedding.base_url is not None or embedding.model is not None:
             raise ConfigurationError(
                 "embedding.base_url and embedding.model must be unset with extraction.provider: offline, "
                 "which brings its own model"
             )
         return BundledEmbedder(settings.embedding_dimension)
-    raise NotImplementedError
+
+    from extraction.endpoint.client import open_client
+    from extraction.endpoint.embedding import DEFAULT_MODEL, EndpointEmbedder
+
+    elsewhere = embedding.base_url is not None and embedding.base_url != llm.base_url
+    client = open_client(
+        embedding.base_url or llm.base_url,
+        # The key of one server is not shown to another.
+        embedding.api_key or (None if elsewhere else llm.api_key),
+        embedding.timeout_s,
+        {} if elsewhere else llm.default_headers,
+        {} if elsewhere else llm.default_query,
+    )
+    return EndpointEmbedder(client, embedding.model or DEFAULT_MODEL, settings.embedding_dimension, llm.max_retries)

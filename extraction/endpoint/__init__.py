@@ -1,0 +1,1 @@
+"""The `openai` provider: anything that speaks the OpenAI API, reached by base URL."""

@@ -1,0 +1,102 @@
+"""The SDK's errors, translated once into errors by what the runtime must do about them."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import openai
+
+from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, MemostreamError, RetryLater
+
+# How servers other than OpenAI's say that the text is too long (vLLM, llama.cpp, Ollama, Volcengine).
+_TOO_LONG: Final = (
+    "context_length_exceeded",
+    "maximum context length",
+    "context length",
+    "context size",
+    "context window",
+    "exceed_context_size",
+    "prompt is too long",
+    "input is too long",
+    "too many tokens",
+    "string_above_max_length",
+)
+_REFUSED_CONTENT: Final = (
+    "content_filter",
+    "content_policy_violation",
+    "sensitivecontent",
+    "data_inspection_failed",
+    "responsibleaipolicyviolation",
+)
+_NO_QUOTA: Final = (
+    "insufficient_quota",
+    "billing_hard_limit",
+    "accountoverdue",
+    "insufficient balance",
+    "quota exceeded",
+)
+_MAX_RETRY_AFTER_S: Final = 3600.0
+
+
+def translate(error: openai.OpenAIError, now: datetime) -> MemostreamError:
+    """The error to raise from `error`; its text names the kind of fault and holds nothing that was sent or answered."""
+    if isinstance(error, openai.APITimeoutError):
+        return RetryLater("the endpoint did not answer in time")
+    if isinstance(error, openai.APIConnectionError):
+        return RetryLater("the endpoint cannot be reached")
+    if isinstance(error, openai.APIStatusError):
+        return _translate_status(error, now)
+    # What remains is an answer that is none: a body that is no JSON, or not of the API.
+    return RetryLater(f"the endpoint answered with something unreadable ({type(error).__name__})")
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime) -> float:
+    """Seconds that a reply's headers ask to wait, 0 where they do not; both forms of Retry-After are read."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return min(milliseconds / 1000, _MAX_RETRY_AFTER_S)
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is None and value:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return 0.0
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    return min(max(seconds or 0.0, 0.0), _MAX_RETRY_AFTER_S)
+
+
+def hints(error: openai.APIStatusError) -> str:
+    """What the server says about its fault, lower case, to search in; never to be shown, for it may quote."""
+    return f"{error.code} {error.type} {error.param} {error.message}".lower()
+
+
+def _translate_status(error: openai.APIStatusError, now: datetime) -> MemostreamError:
+    status, said = error.status_code, hints(error)
+    delay_s = retry_after_s(error.response.headers, now)
+    if any(word in said for word in _NO_QUOTA):
+        return EndpointRefused("the endpoint's quota is used up: check plan and billing", delay_s)
+    if status in (401, 403):
+        return EndpointRefused(f"the endpoint refused the key (status {status}): check llm.api_key", delay_s)
+    if status == 404:
+        return EndpointRefused(
+            "the endpoint knows no such model or path (status 404): check model and base_url", delay_s
+        )
+    if status == 413 or (status in (400, 422) and any(word in said for word in _TOO_LONG)):
+        return ContextTooLong("the conversation is longer than the model's context")
+    if status in (400, 422) and any(word in said for word in _REFUSED_CONTENT):
+        return ContentRejected("the endpoint's content filter refused the conversation")
+    if status in (408, 409, 425, 429) or status >= 500:
+        return RetryLater(f"the endpoint is busy or down (status {status})", delay_s)
+    # Something about how we call it; every conversation would fail alike, so none is at fault.
+    return EndpointRefused(f"the endpoint does not take our calls (status {status})", delay_s)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

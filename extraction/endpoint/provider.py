@@ -1,0 +1,89 @@
+"""The openai provider's steps: one call to extract, one to merge."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from extraction import prompting
+from extraction.endpoint.chat import ChatEndpoint
+from extraction.merge import Answer, MergePlan, plan_merge
+from extraction.prompting import Language
+from extraction.replies import EventReply, ExtractReply, FactReply, MergeReply
+from schemas.conversation import Message
+from schemas.memory import Extraction, Fact, Gist, Profile, Usage
+from schemas.settings import ExtractionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSteps:
+    """Steps of the pipeline by a chat model."""
+
+    chat: ChatEndpoint
+    settings: ExtractionSettings
+
+    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
+        language = self._language(message.content for message in messages)
+        reply, usage = await self.chat.ask(
+            prompting.extract_system(language, self.settings.system_prompt),
+            prompting.extract_input(language, messages, profile),
+            ExtractReply,
+            len(messages),
+            lambda error: prompting.repair(language, error),
+        )
+        return to_extraction(reply, messages, usage)
+
+    def plan(self, extraction: Extraction, profile: Profile) -> MergePlan:
+        return plan_merge(extraction.facts, profile)
+
+    async def decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
+        language = self._language(item.news for item in plan.open_slots)
+        reply, usage = await self.chat.ask(
+            prompting.merge_system(language),
+            prompting.merge_input(language, plan.open_slots),
+            MergeReply,
+            len(plan.open_slots),
+            lambda error: prompting.repair(language, error),
+        )
+        decisions = sorted(reply.decisions, key=lambda decision: decision.index)
+        return [Answer(decision.action, decision.memo or "") for decision in decisions], usage
+
+    async def close(self) -> None:
+        await self.chat.client.close()
+
+    def _language(self, texts: Iterable[str]) -> Language:
+        return prompting.language_of(texts) if self.settings.language == "auto" else self.settings.language
+
+
+def to_extraction(reply: ExtractReply, messages: Sequence[Message], usage: Usage) -> Extraction:
+    """The reply with message indices turned into message ids; a summary of nothing is dropped."""
+    if not reply.facts and not reply.events:
+        return Extraction(usage=usage)
+    tags = dict.fromkeys((tag.tag, tag.value) for event in reply.events for tag in event.tags)
+    return Extraction(
+        facts=tuple(_fact(fact, messages) for fact in reply.facts),
+        gists=tuple(_gist(event, messages) for event in reply.events),
+        summary=reply.summary,
+        tags=tuple(tags),
+        occurred_at=max(message.occurred_at for message in messages),
+        usage=usage,
+    )
+
+
+def _fact(reply: FactReply, messages: Sequence[Message]) -> Fact:
+    said = [messages[index] for index in reply.message_indices]
+    return Fact(
+        topic=reply.topic,
+        sub_topic=reply.sub_topic,
+        memo=reply.memo,
+        message_ids=tuple(message.message_id for message in said),
+        occurred_at=max(message.occurred_at for message in said),
+        quote=reply.quote,
+    )
+
+
+def _gist(reply: EventReply, messages: Sequence[Message]) -> Gist:
+    said = [messages[index] for index in reply.message_indices]
+    return Gist(
+        text=reply.gist,
+        message_ids=tuple(message.message_id for message in said),
+        occurred_at=reply.occurred_at or max(message.occurred_at for message in said),
+    )

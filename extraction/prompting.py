@@ -1,0 +1,108 @@
+"""Prompts: loaded from text files, filled in, and hashed for provenance."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from string import Template
+from typing import Final, Literal
+
+from extraction.merge import OpenSlot
+from extraction.replies import ExtractReply, MergeReply, strict_schema
+from extraction.slots import DEFAULT_SLOTS
+from schemas.conversation import Message
+from schemas.memory import Profile
+
+Language = Literal["en", "zh"]
+PromptName = Literal["role", "extract", "extract_input", "merge", "merge_input", "repair"]
+
+LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
+PROMPT_NAMES: Final[tuple[PromptName, ...]] = (
+    "role",
+    "extract",
+    "extract_input",
+    "merge",
+    "merge_input",
+    "repair",
+)
+
+_CJK: Final = re.compile(r"[\u3400-\u9fff]")
+_LATIN: Final = re.compile(r"[A-Za-z]")
+
+
+@cache
+def load(language: Language, name: PromptName) -> str:
+    return files("extraction").joinpath("prompts", language, f"{name}.txt").read_text(encoding="utf-8")
+
+
+def render(language: Language, name: PromptName, **values: str) -> str:
+    """The prompt with its placeholders filled in; raises KeyError where one has no value."""
+    return Template(load(language, name)).substitute(values).strip()
+
+
+def prompt_hash(system_prompt: str | None) -> str:
+    """SHA-256 over all prompts of all languages, the reply schemas, the default slots and the replaced role text."""
+    digest = hashlib.sha256()
+    for language in LANGUAGES:
+        for name in PROMPT_NAMES:
+            digest.update(f"{language}/{name}\n{load(language, name)}\n".encode())
+    for model in (ExtractReply, MergeReply):
+        digest.update(json.dumps(strict_schema(model), sort_keys=True).encode())
+    digest.update(json.dumps([DEFAULT_SLOTS, system_prompt], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def language_of(texts: Iterable[str]) -> Language:
+    """zh where Chinese characters outweigh Latin letters; a character is worth about two letters."""
+    text = "\n".join(texts)
+    return "zh" if 2 * len(_CJK.findall(text)) > len(_LATIN.findall(text)) else "en"
+
+
+def extract_system(language: Language, system_prompt: str | None) -> str:
+    """The fixed part, the same for every user, so that endpoints can cache it."""
+    slots = "\n".join(f"- {topic}: {', '.join(names)}" for topic, names in DEFAULT_SLOTS.items())
+    role = system_prompt or load(language, "role").strip()
+    return render(language, "extract", role=role, slots=slots, schema=_schema_text("extract"))
+
+
+def extract_input(language: Language, messages: Sequence[Message], profile: Profile) -> str:
+    topics: dict[str, list[str]] = {}
+    for slot in profile.slots:
+        topics.setdefault(slot.topic, []).append(slot.sub_topic)
+    known = "\n".join(f"- {topic}: {', '.join(sorted(names))}" for topic, names in sorted(topics.items()))
+    text = "\n".join(f"{index} {_indent(message.render())}" for index, message in enumerate(messages))
+    return render(language, "extract_input", known_slots=known or "-", boundary=_boundary(text), messages=text)
+
+
+def merge_system(language: Language) -> str:
+    return render(language, "merge", role=load(language, "role").strip(), schema=_schema_text("merge"))
+
+
+def merge_input(language: Language, items: Sequence[OpenSlot]) -> str:
+    lines = []
+    for index, item in enumerate(items):
+        lines.append(f"{index} {item.slot.topic} / {item.slot.sub_topic}")
+        lines.append(f"  remembered [{item.slot.occurred_at:%Y/%m/%d}]: {_indent(item.slot.content)}")
+        lines.extend(f"  news [{fact.occurred_at:%Y/%m/%d}]: {_indent(fact.memo)}" for fact in item.facts)
+    text = "\n".join(lines)
+    return render(language, "merge_input", boundary=_boundary(text), items=text)
+
+
+def repair(language: Language, error: str) -> str:
+    return render(language, "repair", error=error)
+
+
+@cache
+def _schema_text(kind: Literal["extract", "merge"]) -> str:
+    return json.dumps(strict_schema(ExtractReply if kind == "extract" else MergeReply), separators=(",", ":"))
+
+
+def _boundary(text: str) -> str:
+    # Drawn from the text itself, so that no text can hold its own boundary and pretend to end.
+    return f"===== {hashlib.sha256(text.encode()).hexdigest()[:16]} ====="
+
+
+def _indent(text: str) -> str:
+    return "\n    ".join(text.splitlines())

@@ -1,0 +1,189 @@
+"""What models must answer: reply models, their JSON schemas, and finding the JSON in a reply."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+
+ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
+
+MAX_NAME_CHARACTERS: Final = 100
+# So many opening braces of a reply are tried; a reply with more is not an answer.
+MAX_BRACES: Final = 200
+
+_REASONING: Final = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL)
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class InvalidReply(ValueError):
+    """A reply that does not fit; the text names fields and rules, and quotes nothing of the reply."""
+
+
+def _name(value: str) -> str:
+    name = re.sub(r"\s+", "_", _CONTROL.sub(" ", value).strip().lower())
+    if not name or len(name) > MAX_NAME_CHARACTERS:
+        raise ValueError(f"must hold 1 to {MAX_NAME_CHARACTERS} characters")
+    return name
+
+
+def _text(value: str) -> str:
+    # PostgreSQL takes no NUL, and other control characters are no text either.
+    text = " ".join(_CONTROL.sub(" ", value).split())
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def _optional_text(value: str | None) -> str | None:
+    return _text(value) if value is not None and value.strip() else None
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _indices(value: list[int], info: ValidationInfo) -> list[int]:
+    count = (info.context or {}).get("count")
+    if not value:
+        raise ValueError("must name at least one message")
+    if count is not None and not all(0 <= index < count for index in value):
+        raise ValueError(f"must be numbers of messages, 0 to {count - 1}")
+    return sorted(set(value))
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Text = Annotated[str, AfterValidator(_text)]
+OptionalText = Annotated[str | None, AfterValidator(_optional_text)]
+Moment = Annotated[
+    datetime | None,
+    BeforeValidator(lambda value: None if isinstance(value, str) and not value.strip() else value),
+    AfterValidator(_utc),
+    WithJsonSchema({"type": ["string", "null"]}),
+]
+Indices = Annotated[list[int], AfterValidator(_indices)]
+
+
+class Reply(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class FactReply(Reply):
+    """No time: a fact counts from when it was said, or a story of the past would replace the present."""
+
+    topic: Name
+    sub_topic: Name
+    memo: Text
+    message_indices: Indices
+    quote: OptionalText = None
+
+
+class TagReply(Reply):
+    tag: Name
+    value: Text
+
+
+class EventReply(Reply):
+    gist: Text
+    tags: list[TagReply] = Field(default_factory=list)
+    message_indices: Indices
+    occurred_at: Moment = None
+
+
+class ExtractReply(Reply):
+    """Validated with the context {"count": number of messages}."""
+
+    facts: list[FactReply]
+    events: list[EventReply] = Field(default_factory=list)
+    summary: OptionalText = None
+
+
+class DecisionReply(Reply):
+    index: int
+    action: Literal["append", "update", "abort"]
+    memo: OptionalText = None
+
+    @model_validator(mode="after")
+    def _check_memo(self) -> "DecisionReply":
+        if self.action == "update" and self.memo is None:
+            raise ValueError("memo must hold the whole new text with action update")
+        return self
+
+
+class MergeReply(Reply):
+    """Validated with the context {"count": number of items}: every item is decided on exactly once."""
+
+    decisions: list[DecisionReply]
+
+    @model_validator(mode="after")
+    def _check_indices(self, info: ValidationInfo) -> "MergeReply":
+        count = (info.context or {}).get("count")
+        indices = sorted(decision.index for decision in self.decisions)
+        if count is not None and indices != list(range(count)):
+            raise ValueError(f"decisions must hold every index from 0 to {count - 1} exactly once")
+        return self
+
+
+def read_reply(text: str, model: type[ReplyModel], count: int) -> ReplyModel:
+    """The validated answer in a reply, which may stand among reasoning or in a code block.
+
+    Raises InvalidReply.
+    """
+    document = _find_object(_REASONING.sub("", text), model)
+    try:
+        return model.model_validate(document, context={"count": count})
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        lines = (f"{'.'.join(str(part) for part in item['loc']) or 'the object'}: {item['msg']}" for item in found)
+        raise InvalidReply("\n".join(list(lines)[:20])) from None
+
+
+def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema as strict structured output wants it: every field required, no other allowed."""
+    schema = model.model_json_schema()
+    return {**_strict(schema), **({"$defs": _strict_all(schema["$defs"])} if "$defs" in schema else {})}
+
+
+def _strict_all(schemas: dict[str, Any]) -> dict[str, Any]:
+    return {name: _strict(schema) for name, schema in schemas.items()}
+
+
+def _strict(schema: dict[str, Any]) -> dict[str, Any]:
+    # Titles, descriptions and defaults cost tokens and say nothing that the prompt does not.
+    kept = {key: value for key, value in schema.items() if key not in ("title", "description", "default", "$defs")}
+    if "properties" in kept:
+        kept["properties"] = _strict_all(kept["properties"])
+        kept["required"] = list(kept["properties"])
+        kept["additionalProperties"] = False
+    if "items" in kept:
+        kept["items"] = _strict(kept["items"])
+    return kept
+
+
+def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
+    decoder = json.JSONDecoder()
+    position = text.find("{")
+    for _ in range(MAX_BRACES):
+        if position < 0:
+            break
+        try:
+            document, end = decoder.raw_decode(text, position)
+        except (json.JSONDecodeError, RecursionError):
+            end = position + 1
+        else:
+            if isinstance(document, dict) and document.keys() & model.model_fields.keys():
+                return document
+        position = text.find("{", end)
+    raise InvalidReply("the answer holds no complete JSON object of the schema")
