@@ -5,7 +5,7 @@ beside the units, for a unit row is written only when a window is done, and a fo
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import ARRAY, BindParameter, Text, bindparam, column, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -115,5 +115,5 @@ def record_state(
     return None
 
 
-def _texts(name: str, values: list[str]) -> BindParameter[list[str]]:
-    return bindparam(name, values, ARRAY(Text))
+def _texts(name: str, values: list[str]) -> BindParameter[Any]:
+    return bindparam(name, values, cast(Any, ARRAY(Text)))

@@ -39,16 +39,17 @@ async def lock_user(connection: AsyncConnection, project_id: str, user_id: str, 
         .on_conflict_do_nothing()
         .returning(users.c.user_id)
     )
-    # A statement of its own: waiting for a forget, the insert would not see what the forget has left.
-    go_on = (
-        update(users)
-        .where(where, forgotten_users.c.user_hash == user_hash(project_id, user_id))
-        .values(revision=forgotten_users.c.last_revision, seq=forgotten_users.c.last_seq)
+    # Read after the insert: while that waits for a forget, it does not see what the forget leaves.
+    left = select(forgotten_users.c.last_revision, forgotten_users.c.last_seq).where(
+        forgotten_users.c.user_hash == user_hash(project_id, user_id)
     )
     lock = select(users.c.revision, users.c.seq, users.c.live_generation).where(where).with_for_update()
     for _ in range(_TRIES):
         if (await connection.execute(create)).first() is not None:
-            await connection.execute(go_on)
+            former = (await connection.execute(left)).one_or_none()
+            if former is not None:
+                counters = {"revision": former.last_revision, "seq": former.last_seq}
+                await connection.execute(update(users).where(where).values(counters))
         row = (await connection.execute(lock)).one_or_none()
         if row is not None:
             return LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation)

@@ -1,0 +1,142 @@
+"""Commands on a real database: a flush is told to be done, a forget removes the user."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from schemas.windows import WindowCommand
+from storage import outbox
+from storage.commands import apply_command
+from storage.holding import hold, read_held
+from storage.ledger import command_ledger_id, read_ledger
+from storage.reading import look_up_units, read_profile
+from storage.tables import (
+    OF_A_USER,
+    forgotten_users,
+    held_windows,
+    ledger,
+    profiles,
+    users,
+)
+from storage.tables import outbox as outbox_table
+from tests.integration.storage.builders import (
+    NOW,
+    NOW_MS,
+    command,
+    count_of,
+    position,
+    remember,
+    rows_of,
+    unit,
+    window,
+)
+
+AT = position(200, "extraction-windows")
+
+
+async def test_a_flush_leaves_a_ledger_row_under_the_id_of_its_position(engine: AsyncEngine) -> None:
+    flush = command("flush")
+    await _apply(engine, flush)
+    async with engine.connect() as connection:
+        rows = await read_ledger(connection, [command_ledger_id(flush)])
+    (row,) = rows.values()
+    assert (row.kind, row.command_id, row.user_id, row.outcome) == ("flush", "command-50", "ann", "done")
+
+
+async def test_a_forwarded_command_is_the_same_command() -> None:
+    sent = command("flush", offset=3)
+    copy = sent.model_copy(update={"position": position(9), "origin": sent.position})
+    assert command_ledger_id(copy) == command_ledger_id(sent)
+
+
+async def test_a_forget_leaves_a_hash_a_tombstone_and_a_nameless_ledger_row(engine: AsyncEngine) -> None:
+    await remember(engine, "b1", "Acme")
+    await remember(engine, "b2", "Bolt", user_id="bob")
+    async with engine.begin() as connection:
+        await hold(connection, window(unit("b3")), position(1), "away", NOW)
+
+    await _apply(engine, command("forget-user"))
+
+    for table in (users, held_windows, ledger, *OF_A_USER):
+        if table is not outbox_table:
+            assert "ann" not in {row[0] for row in await rows_of(engine, table, "user_id")}
+    async with engine.connect() as connection:
+        left = [row for row in await outbox.read_batch(connection, 0, 1, 100) if row.user_id == "ann"]
+    assert [(row.aggregate_type, row.aggregate_id, row.payload, row.seq) for row in left] == [
+        ("profiles", "default/ann", None, 4)
+    ]
+    ((user_hash, last_revision, last_seq),) = await rows_of(
+        engine, forgotten_users, "user_hash", "last_revision", "last_seq"
+    )
+    assert (len(user_hash), last_revision, last_seq) == (64, 2, 4)
+    assert await rows_of(engine, profiles, "user_id", "content") == [("bob", "Bolt")]
+
+
+async def test_what_was_sent_before_the_forget_is_erased_and_what_came_after_is_new(
+    engine: AsyncEngine,
+) -> None:
+    async with engine.begin() as connection:
+        ends = {("chat-messages", 0): 60, ("source", 2): 10}
+        await apply_command(connection, command("forget-user", offset=50), AT, NOW, uuid4, ends)
+    before = unit("b1", 40)
+    meanwhile = unit("b2", 55, position=position(55, timestamp_ms=NOW_MS + 1))
+    after = unit("b3", 60)
+    source = unit("b4", 70, origin=position(5, "source").model_copy(update={"partition": 2}))
+    async with engine.connect() as connection:
+        book = await look_up_units(connection, "default", "ann", ["b1", "b2", "b3", "b4"])
+    assert [book.outcome(item) for item in (before, meanwhile, after, source)] == [
+        "erased",
+        "new",
+        "new",
+        "erased",
+    ]
+
+
+async def test_a_user_who_comes_back_goes_on_from_the_last_revision_and_seq(engine: AsyncEngine) -> None:
+    await remember(engine, "b1", "Acme")
+    await _apply(engine, command("forget-user"))
+    async with engine.connect() as connection:
+        profile = await read_profile(connection, "default", "ann")
+    assert (profile.revision, profile.slots) == (2, ())
+
+    result = await remember(engine, "b9", "Bolt", offset=90)
+
+    assert result.revision == 3
+    assert await rows_of(engine, users, "revision", "seq") == [(3, 7)]
+
+
+async def test_a_second_delivery_of_a_forget_spares_what_was_said_since(engine: AsyncEngine) -> None:
+    forget = command("forget-user")
+    await _apply(engine, forget)
+    await remember(engine, "b9", "Bolt", offset=90)
+    await _apply(engine, forget)
+    assert await rows_of(engine, profiles, "content") == [("Bolt",)]
+
+
+async def test_a_held_forget_spares_what_is_held_behind_it(engine: AsyncEngine) -> None:
+    forget = command("forget-user")
+    later = window(unit("b2", 90))
+    async with engine.begin() as connection:
+        await hold(connection, window(unit("b1", 10)), position(1), "away", NOW)
+        await hold(connection, forget, position(2), "behind", NOW)
+        await hold(connection, later, position(3), "behind", NOW)
+    await _apply(engine, forget)
+    async with engine.connect() as connection:
+        left = [held.record for held in await read_held(connection, "default", "ann", 10)]
+    assert left == [forget, later]
+
+
+async def test_a_second_forget_widens_the_cut_off(engine: AsyncEngine) -> None:
+    later_ms = NOW_MS + 3_600_000
+    await _apply(engine, command("forget-user", offset=50))
+    await _apply(engine, command("forget-user", offset=90, timestamp_ms=later_ms))
+    ((forgotten_at, offsets),) = await rows_of(engine, forgotten_users, "forgotten_at", "offsets")
+    assert forgotten_at == datetime.fromtimestamp(later_ms / 1000, UTC)
+    assert offsets == {"chat-messages": {"0": 90}}
+    assert await count_of(engine, ledger) == 2
+
+
+async def _apply(engine: AsyncEngine, wanted: WindowCommand) -> None:
+    async with engine.begin() as connection:
+        await apply_command(connection, wanted, AT, NOW + timedelta(minutes=1), uuid4)
