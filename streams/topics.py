@@ -81,9 +81,12 @@ def declarations(kafka: KafkaSettings, buffer: BufferSettings) -> tuple[TopicDec
     topics = Topics(kafka.topic_prefix)
     record_bytes = str(2 * buffer.max_blob_bytes)
     wide_bytes = str(2 * buffer.max_blob_bytes + HEADER_ROOM_BYTES)
-    log = {"cleanup.policy": "delete", "max.message.bytes": record_bytes}
+    # An acknowledged record must survive the loss of one broker where there are three.
+    safe = {"min.insync.replicas": "2" if kafka.replication_factor > 2 else "1"}
+    log = {**safe, "cleanup.policy": "delete", "max.message.bytes": record_bytes}
     changes = {**log, "retention.ms": str(kafka.changes_retention_ms)}
     compacted = {
+        **safe,
         "cleanup.policy": "compact",
         "max.message.bytes": wide_bytes,
         "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
@@ -146,7 +149,9 @@ async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
 async def partition_counts(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
     """Partition counts of those topics that exist."""
     with translated("reading topics"):
-        described = await client.describe_topics(list(names))
+        # To describe a topic that is missing would create it on a broker that creates topics by itself.
+        existing = set(await client.list_topics()).intersection(names)
+        described = await client.describe_topics(sorted(existing)) if existing else []
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
 
 
