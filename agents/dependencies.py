@@ -13,10 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from extraction.protocol import Extractor
 from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
+from streams.tracker import Partition
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+async def no_offsets() -> Mapping[Partition, int]:
+    """For a worker that was given no way to ask: what lies before a forget on its own partition counts still."""
+    return {}
 
 
 class Health:
@@ -53,7 +59,8 @@ class ExtractionDeps:
     """`fatal` is called with an error nobody expected; it makes the process end with a non-zero code.
 
     `worker_name` is this worker's own among all of the group, for claims on held users. `keep_blobs` keeps message
-    text in Postgres, too.
+    text in Postgres, too. `end_offsets` asks the broker for those of `chat-messages` and all ingest sources, which a
+    forget stores; it raises RetryLater when the broker is away.
     """
 
     engine: AsyncEngine
@@ -66,4 +73,6 @@ class ExtractionDeps:
     health: Health = field(default_factory=Health)
     clock: Clock = field(default_factory=Clock)
     keep_blobs: bool = False
+    end_offsets: Callable[[], Awaitable[Mapping[Partition, int]]] = no_offsets
     commit_interval_s: float = 1.0
+    hold_poll_s: float = 1.0

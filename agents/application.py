@@ -1,0 +1,191 @@
+"""One extraction attempt of a user's windows: from what is recorded of their units to the committed transaction."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agents.bisection import Merged, extract_units, merge_topics
+from agents.dependencies import ExtractionDeps
+from agents.endpoint import HEALTH_PART, Endpoint
+from agents.faults import UNSUPPORTED_CONTENT, Findings, Parked, UserKey, split_messages, units_behind
+from schemas.conversation import messages_of
+from schemas.errors import EndpointRefused
+from schemas.memory import Extraction, MemoryUpdate, Profile
+from schemas.windows import Position, Unit, Window
+from storage.applying import Application, ParkedUnit, ProfileMoved, UnitsMoved, apply
+from storage.errors import translated
+from storage.reading import look_up_units, read_profile
+from storage.units import ID_CONFLICT, UnitBook, UnitOutcome, covers
+
+log = structlog.get_logger()
+
+InTransaction = Callable[[AsyncConnection], Awaitable[None]]
+
+
+async def nothing_more(connection: AsyncConnection) -> None:
+    """For windows that leave nothing behind where they came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPlan:
+    """What to do with units: extract, park, or only count."""
+
+    remaining: tuple[Unit, ...]
+    parked: tuple[Parked, ...]
+    skipped: tuple[tuple[Unit, UnitOutcome], ...]
+
+
+def plan_units(units: Iterable[Unit], book: UnitBook) -> UnitPlan:
+    """Sort units by what is recorded of them, and by what came before them in the same windows."""
+    remaining: dict[str, list[Unit]] = {}
+    order: list[Unit] = []
+    parked: list[Parked] = []
+    skipped: list[tuple[Unit, UnitOutcome]] = []
+
+    def sort(unit: Unit) -> None:
+        outcome = book.outcome(unit)
+        earlier = remaining.get(unit.blob_id, [])
+        if outcome in ("new", "parked"):
+            if any(before.content_hash != unit.content_hash for before in earlier):
+                outcome = "conflict"
+            elif any(covers(before.key, unit.key) for before in earlier):
+                outcome = "applied"
+        pieces = split_messages(unit) if outcome == "parked" and book.pieces(unit) else []
+        if len(pieces) > 1:
+            for piece in pieces:
+                sort(piece)
+        elif outcome in ("applied", "erased"):
+            skipped.append((unit, outcome))
+        # Its dead letter is written: this is the same record once more, not a redrive.
+        elif outcome in ("conflict", "parked") and book.parked_here(unit):
+            skipped.append((unit, "parked"))
+        elif outcome == "conflict":
+            parked.append(Parked(unit, ID_CONFLICT, "another blob came with the same id before"))
+        elif not messages_of(unit):
+            parked.append(Parked(unit, UNSUPPORTED_CONTENT, f"a {unit.content['blob_type']} holds no text"))
+        else:
+            remaining.setdefault(unit.blob_id, []).append(unit)
+            order.append(unit)
+
+    for unit in units:
+        sort(unit)
+    return UnitPlan(tuple(order), tuple(parked), tuple(skipped))
+
+
+class Applier:
+    """Extracts windows and applies what they say; raises RetryLater when an endpoint or Postgres is away."""
+
+    def __init__(self, deps: ExtractionDeps, endpoint: Endpoint) -> None:
+        self._deps = deps
+        self._endpoint = endpoint
+
+    async def apply_windows(
+        self,
+        user: UserKey,
+        windows: Sequence[tuple[Window, Position]],
+        attempts: int,
+        in_transaction: InTransaction = nothing_more,
+    ) -> None:
+        """Bring every unit of the windows to an end, and their ledger rows, in one transaction.
+
+        `attempts` counts this one; `in_transaction` is run inside the transaction, after everything else.
+        """
+        try:
+            while not await self._apply(user, windows, attempts, in_transaction):
+                log.info("extraction.units_moved", project_id=user[0], user_id=user[1])
+        except EndpointRefused as error:
+            self._deps.health.report(HEALTH_PART, str(error))
+            raise
+
+    async def _apply(
+        self,
+        user: UserKey,
+        windows: Sequence[tuple[Window, Position]],
+        attempts: int,
+        in_transaction: InTransaction,
+    ) -> bool:
+        """False if somebody else applied or erased some of the units meanwhile."""
+        units = [unit for window, _ in windows for unit in window.units]
+        with translated("looking up units"):
+            async with self._deps.engine.connect() as connection:
+                book = await look_up_units(connection, *user, {unit.blob_id for unit in units})
+                profile = await read_profile(connection, *user)
+        plan = plan_units(units, book)
+        findings = await self._extract(user, plan.remaining, profile)
+        while True:
+            merged = await self._merge(user, findings, profile)
+            if merged.reason:
+                findings = await self._without(user, findings, merged, profile)
+                continue
+            application = Application(
+                *user,
+                windows=tuple(window for window, _ in windows),
+                read_revision=profile.revision,
+                update=merged.update,
+                applied=findings.applied,
+                parked=tuple(
+                    ParkedUnit(parked.unit, parked.reason, parked.detail, attempts)
+                    for parked in plan.parked + findings.parked
+                ),
+                skipped=plan.skipped,
+                extractor=self._endpoint.identity,
+                window_positions={window.window_id: position for window, position in windows},
+                keep_blobs=self._deps.keep_blobs,
+            )
+            try:
+                await self._commit(application, in_transaction)
+            except UnitsMoved:
+                return False
+            except ProfileMoved:
+                profile = await self._read_profile(user)
+                # Merged once more, but not embedded once more.
+                findings = replace(findings, extraction=merged.update.extraction)
+                continue
+            log.info(
+                "extraction.applied",
+                project_id=user[0],
+                user_id=user[1],
+                windows=len(windows),
+                applied=len(application.applied),
+                parked=len(application.parked),
+                skipped=len(application.skipped),
+                changes=len(merged.update.changes),
+                attempts=attempts,
+            )
+            return True
+
+    async def _extract(self, user: UserKey, units: Sequence[Unit], profile: Profile) -> Findings:
+        if not units:
+            return Findings()
+        return await extract_units(lambda messages: self._endpoint.extract(user, messages, profile), units)
+
+    async def _merge(self, user: UserKey, findings: Findings, profile: Profile) -> Merged:
+        if not findings.applied:
+            return Merged(MemoryUpdate())
+        return await merge_topics(
+            lambda extraction: self._endpoint.merge(user, extraction, profile), findings.extraction
+        )
+
+    async def _without(self, user: UserKey, findings: Findings, merged: Merged, profile: Profile) -> Findings:
+        """Park what the refused facts were taken from, and extract the rest again without it."""
+        behind, others = units_behind(findings.applied, merged.refused)
+        if not behind:
+            behind, others = list(findings.applied), []
+        poison = Findings(parked=tuple(Parked(unit, merged.reason, merged.detail) for unit in behind))
+        return (
+            replace(findings, extraction=Extraction(), applied=()) + poison + await self._extract(user, others, profile)
+        )
+
+    async def _read_profile(self, user: UserKey) -> Profile:
+        with translated("reading a profile"):
+            async with self._deps.engine.connect() as connection:
+                return await read_profile(connection, *user)
+
+    async def _commit(self, application: Application, in_transaction: InTransaction) -> None:
+        clock = self._deps.clock
+        with translated("applying windows"):
+            async with self._deps.engine.begin() as connection:
+                await apply(connection, application, clock.now(), clock.new_id)
+                await in_transaction(connection)

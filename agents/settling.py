@@ -1,0 +1,136 @@
+"""How a batch of one user comes to its end: applied, commanded or held, and waited for in between."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from agents.application import Applier, InTransaction, nothing_more
+from agents.dependencies import ExtractionDeps
+from agents.endpoint import Endpoint
+from agents.faults import UserKey, backoff_s
+from schemas.errors import EndpointRefused, RetryLater
+from schemas.windows import Position, Window, WindowCommand
+from storage.commands import apply_command
+from storage.errors import translated
+from storage.holding import hold, is_held
+
+log = structlog.get_logger()
+
+ENDPOINT_AWAY: Final = "endpoint-away"
+ENDPOINT_REFUSED: Final = "endpoint-refused"
+BEHIND_HELD: Final = "behind-held"
+
+Records = Sequence[tuple[Window | WindowCommand, Position]]
+
+
+class Settler:
+    """Shared by all users of a worker, and by the timer that retries held ones; bounds what runs side by side."""
+
+    def __init__(self, deps: ExtractionDeps) -> None:
+        self._deps = deps
+        self._applier = Applier(deps, Endpoint(deps.extractor, deps.health, deps.extraction.failing_users_limit))
+        self._slots = asyncio.Semaphore(deps.extraction.concurrency)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin nothing again: what waits for another attempt is handed back at once."""
+        self._stopping.set()
+
+    async def settle(self, user: UserKey, records: Records, is_ours: Callable[[], bool]) -> bool:
+        """True when the records are applied or held; `records` are one command, or windows of one blob type.
+
+        Waits as long as it takes while Postgres is away. False, with nothing done, when `is_ours` says that another
+        worker has the records, or after `stop`.
+        """
+        clock, settings = self._deps.clock, self._deps.extraction
+        hold_at_s = clock.monotonic() + settings.hold_after_s
+        failures = 0
+        hold_reason = BEHIND_HELD
+        while is_ours() and not self._stopping.is_set():
+            try:
+                if failures and clock.monotonic() >= hold_at_s:
+                    await self._hold(user, records, hold_reason)
+                elif not await self._hold_behind(user, records):
+                    await self.apply(user, records, failures + 1)
+                return True
+            except RetryLater as error:
+                failures += 1
+                hold_reason = reason_of(error)
+                delay_s = self.backoff_s(failures, error)
+                left_s = hold_at_s - clock.monotonic()
+                if left_s > 0:
+                    delay_s = min(delay_s, left_s)
+                log.warning(
+                    "extraction.waiting",
+                    project_id=user[0],
+                    user_id=user[1],
+                    reason=str(error),
+                    failures=failures,
+                    delay_s=round(delay_s, 3),
+                )
+                await self._sleep(delay_s)
+        return False
+
+    async def apply(
+        self, user: UserKey, records: Records, attempts: int, in_transaction: InTransaction = nothing_more
+    ) -> None:
+        """One attempt, when there is a free slot; waiting for another one takes no slot."""
+        async with self._slots:
+            windows = [(record, position) for record, position in records if isinstance(record, Window)]
+            if windows:
+                await self._applier.apply_windows(user, windows, attempts, in_transaction)
+            for record, position in records:
+                if isinstance(record, WindowCommand):
+                    await self._command(record, position, in_transaction)
+
+    def backoff_s(self, failures: int, error: RetryLater) -> float:
+        """How long to wait after so many failures in a row."""
+        settings = self._deps.extraction
+        jitter = self._deps.clock.jitter()
+        return backoff_s(failures, settings.retry_min_s, settings.retry_max_s, error.delay_s, jitter)
+
+    async def _sleep(self, delay_s: float) -> None:
+        """Until the delay is over or `stop` is called."""
+        waits = [asyncio.ensure_future(self._deps.clock.sleep(delay_s)), asyncio.create_task(self._stopping.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _command(self, command: WindowCommand, position: Position, in_transaction: InTransaction) -> None:
+        clock = self._deps.clock
+        is_forget = command.command.command == "forget-user"
+        end_offsets = await self._deps.end_offsets() if is_forget else {}
+        with translated("applying a command"):
+            async with self._deps.engine.begin() as connection:
+                await apply_command(connection, command, position, clock.now(), clock.new_id, end_offsets)
+                await in_transaction(connection)
+        log.info("extraction.command", command=command.command.command, command_id=command.command_id)
+
+    async def _hold_behind(self, user: UserKey, records: Records) -> bool:
+        """Put the records behind the user's held ones, if there are any.
+
+        Only the worker that has the user's partition adds to them, so a no stays a no; and where the timer finishes
+        the last of them meanwhile, these are simply the next that it takes.
+        """
+        with translated("looking for held windows"):
+            async with self._deps.engine.connect() as connection:
+                if not await is_held(connection, *user):
+                    return False
+        await self._hold(user, records, BEHIND_HELD)
+        return True
+
+    async def _hold(self, user: UserKey, records: Records, reason: str) -> None:
+        with translated("holding windows"):
+            async with self._deps.engine.begin() as connection:
+                for record, position in records:
+                    await hold(connection, record, position, reason, self._deps.clock.now())
+        log.warning("extraction.held", project_id=user[0], user_id=user[1], records=len(records), reason=reason)
+
+
+def reason_of(error: RetryLater) -> str:
+    """The code under which a user is held."""
+    return ENDPOINT_REFUSED if isinstance(error, EndpointRefused) else ENDPOINT_AWAY

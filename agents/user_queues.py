@@ -1,0 +1,151 @@
+"""Records of one user one after the other, of different users side by side, and no more of them than allowed."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from agents.faults import UserKey
+from schemas.windows import Position, Window, WindowCommand
+from streams.tracker import Partition, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record as read from extraction-windows."""
+
+    ticket: Ticket
+    record: Window | WindowCommand
+    position: Position
+
+    @property
+    def user(self) -> UserKey:
+        return (self.record.project_id, self.record.user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """Records read and not finished, and tokens of windows that are extracted together."""
+
+    records: int
+    records_per_user: int
+    batch_tokens: int
+
+
+# Whether the batch is done; False hands it back.
+Settle = Callable[[Sequence[Delivery]], Awaitable[bool]]
+
+
+def batch_size(records: Sequence[Window | WindowCommand], limit_tokens: int) -> int:
+    """How many records from the front go together: one command, or windows of one blob type up to the limit."""
+    if not records:
+        return 0
+    first = records[0]
+    if isinstance(first, WindowCommand):
+        return 1
+    tokens = first.token_count
+    seen = {first.window_id}
+    for size, record in enumerate(records[1:], start=1):
+        if not isinstance(record, Window) or record.blob_type != first.blob_type or record.window_id in seen:
+            return size
+        tokens += record.token_count
+        if tokens > limit_tokens:
+            return size
+        seen.add(record.window_id)
+    return len(records)
+
+
+@dataclass(slots=True)
+class _UserQueue:
+    waiting: deque[Delivery] = field(default_factory=deque)
+    running: int = 0
+    task: "asyncio.Task[None] | None" = None
+
+    @property
+    def size(self) -> int:
+        return len(self.waiting) + self.running
+
+
+class UserQueues:
+    """`settle` is awaited for one batch of a user at a time; `finished` is told of each batch that it settled.
+
+    An error of `settle` goes to `failed`, and the user's later records are not touched any more.
+    """
+
+    def __init__(
+        self,
+        settle: Settle,
+        finished: Callable[[Sequence[Delivery]], None],
+        failed: Callable[[BaseException], None],
+        limits: QueueLimits,
+    ) -> None:
+        self._settle = settle
+        self._finished = finished
+        self._failed = failed
+        self._limits = limits
+        self._users: dict[UserKey, _UserQueue] = {}
+        self._size = 0
+        self._room = asyncio.Event()
+
+    @property
+    def size(self) -> int:
+        """Records added and neither finished nor dropped."""
+        return self._size
+
+    async def room_for(self, user: UserKey) -> None:
+        """Wait until a record of the user may be added; for one reader, which adds before it asks again."""
+        while self._size >= self._limits.records or self._user_size(user) >= self._limits.records_per_user:
+            self._room.clear()
+            await self._room.wait()
+
+    def add(self, delivery: Delivery) -> None:
+        """Put a record behind those of its user."""
+        queue = self._users.setdefault(delivery.user, _UserQueue())
+        queue.waiting.append(delivery)
+        self._size += 1
+        if queue.task is None:
+            queue.task = asyncio.create_task(self._run(delivery.user, queue))
+            queue.task.add_done_callback(self._ended)
+
+    def drop(self, partitions: Iterable[Partition]) -> None:
+        """Take away what waits of partitions that are lost; what runs may finish."""
+        lost = set(partitions)
+        for queue in self._users.values():
+            kept = [delivery for delivery in queue.waiting if delivery.ticket.partition not in lost]
+            self._size -= len(queue.waiting) - len(kept)
+            queue.waiting = deque(kept)
+        self._room.set()
+
+    async def drain(self, timeout_s: float) -> int:
+        """Start nothing more, let what runs finish for `timeout_s`, cancel the rest; returns how many were left."""
+        for queue in self._users.values():
+            self._size -= len(queue.waiting)
+            queue.waiting.clear()
+        tasks = [queue.task for queue in self._users.values() if queue.task is not None]
+        if not tasks:
+            return 0
+        _, late = await asyncio.wait(tasks, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    def _user_size(self, user: UserKey) -> int:
+        queue = self._users.get(user)
+        return 0 if queue is None else queue.size
+
+    async def _run(self, user: UserKey, queue: _UserQueue) -> None:
+        while queue.waiting:
+            records = [delivery.record for delivery in queue.waiting]
+            queue.running = batch_size(records, self._limits.batch_tokens)
+            batch = [queue.waiting.popleft() for _ in range(queue.running)]
+            if await self._settle(batch):
+                self._finished(batch)
+            self._size -= queue.running
+            queue.running = 0
+            self._room.set()
+        del self._users[user]
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
