@@ -11,44 +11,22 @@ from schemas.memory import Extraction, Profile
 MAX_PIECES: Final = 32
 
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
-_FILLING: Final = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "to",
-        "of",
-        "in",
-        "and",
-        "or",
-        "my",
-        "is",
-        "am",
-        "are",
-        "like",
-        "love",
-        "enjoy",
-        "really",
-        "also",
-        "very",
-        "some",
-        "it",
-        "s",
-        "for",
-        "with",
-        "i",
-        "go",
-        "play",
-        "do",
-        "lot",
-        "too",
-        "especially",
-        "always",
-        "just",
-        "both",
-    ]
+# Words that make no difference between two statements of a slot.
+_FILLING_WORDS: Final = (
+    "a an the to of in and or my is am are like love enjoy really also very some it s for with i lot too especially"
+    " always just both"
 )
 _NEGATIONS: Final = frozenset(["not", "no", "never", "doesn", "t", "don", "can", "without", "didn", "hardly"])
+
+
+def _stem(word: str) -> str:
+    for ending in ("ing", "es", "s", "e"):
+        if len(word) > len(ending) + 2 and word.endswith(ending):
+            return word.removesuffix(ending) if ending != "ing" else _stem(word.removesuffix(ending))
+    return word
+
+
+_FILLING: Final = frozenset(_stem(word) for word in _FILLING_WORDS.split())
 
 
 def plan_by_rules(extraction: Extraction, profile: Profile) -> MergePlan:
@@ -84,10 +62,3 @@ def covers(known: str, memo: str) -> bool:
 
 def _stems(text: str) -> frozenset[str]:
     return frozenset(_stem(word) for word in normalise(text).split())
-
-
-def _stem(word: str) -> str:
-    for ending in ("ing", "es", "s", "e"):
-        if len(word) > len(ending) + 2 and word.endswith(ending):
-            return word.removesuffix(ending) if ending != "ing" else _stem(word.removesuffix(ending))
-    return word

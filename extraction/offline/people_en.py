@@ -94,16 +94,16 @@ def about_mine(rest: str) -> Statement | None:
 
 def being(adverb: str, verb: str, rest: str) -> Statement | None:
     lower = rest.lower()
-    if SMALL_TALK.match(lower) or VAGUE_STATE.search(lower):
-        return None
-    if verb in ("was", "were") and not _TELLING_PAST.match(lower):
-        return None
     if age := _AGE.match(lower):
         return Statement("basic_info", "age", age[1])
     if span := _AGE_RANGE.match(lower):
         return Statement("basic_info", "age", "in the " + span[1])
     if verb == "am" and _MARITAL.match(lower):
         return Statement("demographics", "marital_status", shorten(rest))
+    if SMALL_TALK.match(lower) or VAGUE_STATE.search(lower):
+        return None
+    if verb in ("was", "were") and not _TELLING_PAST.match(lower):
+        return None
     if place := re.match(r"(?:originally |actually )?from ((?!the (?:same|future)).+)", rest):
         return (
             None
@@ -168,6 +168,8 @@ def _kind_of_person(lower: str, words: list[str]) -> tuple[str, str]:
 
 
 def having(adverb: str, verb: str, rest: str) -> Statement | None:
+    if verb == "have":
+        rest = rest.removeprefix("got ")
     lower = rest.lower()
     if "favorite" in lower or re.match(
         r"never (?!had an?\b|owned|been (?:married|out of|in an?|on an?)\b|learned|lived)", lower

@@ -1,0 +1,305 @@
+"""An OpenAI-compatible server over real HTTP that answers from a script, with faults on demand, and counts calls."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+from aiohttp import web
+
+FaultKind = Literal["status", "hang", "cut", "malformed", "refusal", "content_filter", "cut_off", "slow"]
+
+_LINE: Final = re.compile(r"^(\d+) \[[^\]]*\] (?:[^:\n]*\()?(\w+)\)?: (.*)$")
+_FACT: Final = re.compile(r"fact (\w+)/(\w+): (.+)")
+_EVENT: Final = re.compile(r"event: (.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One bad answer; the functions below make the usual ones."""
+
+    kind: FaultKind
+    status: int = 200
+    body: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def rate_limited(retry_after_s: float | str | None = None) -> Fault:
+    return _status(429, "rate_limit_exceeded", {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
+
+
+def no_quota() -> Fault:
+    return _status(429, "insufficient_quota")
+
+
+def unauthorized() -> Fault:
+    return _status(401, "invalid_api_key")
+
+
+def unknown_model() -> Fault:
+    return _status(404, "model_not_found")
+
+
+def context_too_long() -> Fault:
+    return _status(400, "context_length_exceeded")
+
+
+def server_error(status: int = 500) -> Fault:
+    return _status(status, "server_error")
+
+
+def bad_request(param: str, message: str = "unsupported") -> Fault:
+    return _status(400, "unsupported_parameter", param=param, message=message)
+
+
+def refusal() -> Fault:
+    return Fault("refusal")
+
+
+def content_filter() -> Fault:
+    return Fault("content_filter")
+
+
+def cut_off() -> Fault:
+    """The answer ends at the token limit."""
+    return Fault("cut_off")
+
+
+def hang() -> Fault:
+    """No answer until the server is closed."""
+    return Fault("hang")
+
+
+def cut_connection() -> Fault:
+    return Fault("cut")
+
+
+def malformed_json() -> Fault:
+    """A body that is no JSON, under status 200."""
+    return Fault("malformed")
+
+
+def slow(seconds: float) -> Fault:
+    """The default answer after a while."""
+    return Fault("slow", seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it came; `prompt` is all message texts, `kind` what was asked for."""
+
+    kind: Literal["extract", "merge", "embed"]
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+    @property
+    def prompt(self) -> str:
+        return "\n".join(message["content"] for message in self.body.get("messages", ()))
+
+    @property
+    def input(self) -> str:
+        """The first user message."""
+        return str(self.body["messages"][1]["content"])
+
+
+# A text is the model's answer as it stands; a dict or list is sent as JSON; None is the default answer.
+Answer = str | dict[str, Any] | list[Any] | Fault | None
+
+
+class ScriptedOpenAI:
+    """`async with ScriptedOpenAI() as server:` then `server.base_url`.
+
+    Without a script, a line `fact <topic>/<sub_topic>: <memo>` of a user is extracted as that fact and
+    `event: <gist>` as that event, the summary is the first memo, a merge updates every slot to its last news, and an
+    embedding is drawn from the text. `script()` queues answers for the next chat calls; `always` answers every
+    chat call while it is set, as `embed_always` does for embeddings; `answer` is asked before the default.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Call], Answer] | None = None,
+        *,
+        dimension: int = 16,
+        formats: tuple[str, ...] = ("json_schema", "json_object"),
+        base64_embeddings: bool = True,
+    ) -> None:
+        self.answer = answer
+        self.always: Fault | None = None
+        self.embed_always: Fault | None = None
+        self.calls: list[Call] = []
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.dimension = dimension
+        self._formats = formats
+        self._base64 = base64_embeddings
+        self._script: deque[Answer] = deque()
+        self._closing = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def script(self, *answers: Answer) -> None:
+        self._script.extend(answers)
+
+    def count(self, kind: Literal["extract", "merge", "embed"]) -> int:
+        return sum(call.kind == kind for call in self.calls)
+
+    async def __aenter__(self) -> Self:
+        application = web.Application(client_max_size=64 << 20)
+        application.router.add_post("/v1/chat/completions", self._chat)
+        application.router.add_post("/v1/embeddings", self._embed)
+        self._runner = web.AppRunner(application, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._closing.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        kind: Literal["extract", "merge"] = "merge" if '"decisions"' in body["messages"][0]["content"] else "extract"
+        call = Call(kind, body, dict(request.headers), dict(request.query))
+        self.calls.append(call)
+        wanted = body.get("response_format", {}).get("type")
+        if wanted is not None and wanted not in self._formats:
+            return _respond(bad_request("response_format", f"response_format {wanted} is not supported"))
+        answer = self.always or (self._script.popleft() if self._script else None)
+        if answer is None and self.answer is not None:
+            answer = self.answer(call)
+        if isinstance(answer, Fault):
+            if answer.kind != "slow":
+                return await self._fail(request, answer)
+            await asyncio.sleep(answer.seconds)
+            answer = None
+        if answer is None:
+            answer = default_answer(call)
+        return self._complete(call, answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+
+    async def _embed(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.calls.append(Call("embed", body, dict(request.headers), dict(request.query)))
+        if self.embed_always is not None:
+            return await self._fail(request, self.embed_always)
+        as_base64 = self._base64 and body.get("encoding_format") == "base64"
+        data = []
+        for index, text in enumerate(body["input"]):
+            vector = embedding_of(text, self.dimension)
+            encoded = base64.b64encode(vector.tobytes()).decode() if as_base64 else vector.tolist()
+            data.append({"object": "embedding", "index": index, "embedding": encoded})
+        tokens = sum(len(text) // 4 + 1 for text in body["input"])
+        self.prompt_tokens += tokens
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        # Out of order on purpose: only `index` says which text a vector belongs to.
+        return web.json_response({"object": "list", "data": data[::-1], "model": body["model"], "usage": usage})
+
+    async def _fail(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        match fault.kind:
+            case "hang":
+                await self._closing.wait()
+                return web.Response(status=503)
+            case "cut":
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response()
+            case "malformed":
+                return web.Response(text='{"choices": [', content_type="application/json")
+            case "refusal":
+                return web.json_response(_completion(None, refusal="I cannot help with that."))
+            case "content_filter":
+                return web.json_response(_completion("", finish="content_filter"))
+            case "cut_off":
+                return web.json_response(_completion('{"facts": [', finish="length"))
+            case _:
+                return _respond(fault)
+
+    def _complete(self, call: Call, text: str) -> web.Response:
+        prompt_tokens, completion_tokens = len(call.prompt) // 4, len(text) // 4
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        return web.json_response(_completion(text, tokens=(prompt_tokens, completion_tokens)))
+
+
+def default_answer(call: Call) -> dict[str, Any]:
+    """What a model that follows the fact lines to the letter would answer."""
+    return _extract(call.input) if call.kind == "extract" else _merge(call.input)
+
+
+def embedding_of(text: str, dimension: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """(dimension,) float32 of unit length, drawn from the text."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    vector = np.random.default_rng(seed).standard_normal(dimension).astype(np.float32)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _extract(text: str) -> dict[str, Any]:
+    facts: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    index, role = -1, ""
+    for line in text.splitlines():
+        content = line.strip()
+        if match := _LINE.match(line):
+            index, role, content = int(match[1]), match[2], match[3]
+        if role not in ("user", "summary", "doc", "transcript"):
+            continue
+        if fact := _FACT.match(content):
+            facts.append({"topic": fact[1], "sub_topic": fact[2], "memo": fact[3], "message_indices": [index]})
+        elif event := _EVENT.match(content):
+            events.append({"gist": event[1], "tags": [], "message_indices": [index], "occurred_at": None})
+    return {"facts": facts, "events": events, "summary": facts[0]["memo"] if facts else None}
+
+
+def _merge(text: str) -> dict[str, Any]:
+    news: dict[int, str] = {}
+    index = -1
+    for line in text.splitlines():
+        if match := re.match(r"(\d+) \S+ / ", line):
+            index = int(match[1])
+        elif match := re.match(r"  news \[[^\]]*\]: (.*)", line):
+            news[index] = match[1]
+    return {"decisions": [{"index": item, "action": "update", "memo": memo} for item, memo in news.items()]}
+
+
+def _completion(
+    text: str | None, *, finish: str = "stop", refusal: str | None = None, tokens: tuple[int, int] = (1, 1)
+) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, "refusal": refusal}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "scripted",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
+        "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
+    }
+
+
+def _status(
+    status: int,
+    code: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    param: str | None = None,
+    message: str = "no",
+) -> Fault:
+    error = {"message": message, "type": code, "code": code, "param": param}
+    return Fault("status", status, {"error": error}, headers or {})
+
+
+def _respond(fault: Fault) -> web.Response:
+    return web.json_response(dict(fault.body), status=fault.status, headers=dict(fault.headers))

@@ -1,0 +1,142 @@
+"""Merging loses no fact without a reason, keeps slots unique, and knows new from old."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extraction.merge import Answer, equal, plan_merge, resolve
+from extraction.offline.merge import MAX_PIECES, covers
+from extraction.offline.provider import OfflineSteps
+from extraction.pipeline import Pipeline
+from extraction.slots import SINGLE_VALUED
+from schemas.memory import Extraction, ExtractorIdentity, Fact, MemoryUpdate, Profile
+from tests.unit.extraction.builders import applied, contents, fact, profile, slot
+
+CITY = ("contact_info", "city")
+NAMES = [CITY, ("basic_info", "age"), ("interest", "foods"), ("lifestyle", "pets")]
+
+
+def merge(facts: list[Fact], into: Profile) -> MemoryUpdate:
+    pipeline = Pipeline(ExtractorIdentity("offline", "1", "rules", ""), OfflineSteps(), None)
+    return asyncio.run(pipeline.merge(Extraction(facts=tuple(facts)), into))
+
+
+facts_of_a_window = st.lists(
+    st.builds(
+        lambda name, memo, day, index: fact(memo, name[1], topic=name[0], day=day, index=index),
+        st.sampled_from(NAMES),
+        st.sampled_from(["tea", "Tea!", "likes tea", "two dogs", "Oslo", "Paris", "上海", "  ", "green tea; coffee"]),
+        st.integers(0, 5),
+        st.integers(0, 9),
+    ),
+    max_size=12,
+)
+
+
+@given(st.lists(facts_of_a_window, max_size=4))
+def test_every_fact_is_in_a_change_or_dropped_with_a_reason(windows: list[list[Fact]]) -> None:
+    held = Profile()
+    for window in windows:
+        update = merge(window, held)
+        dropped = [item for item, reason in update.dropped if reason]
+        changes = {(change.topic, change.sub_topic): change for change in update.changes}
+        for item in window:
+            change = changes.get((item.topic, item.sub_topic))
+            in_change = change is not None and set(item.message_ids) <= set(change.message_ids)
+            assert in_change or item in dropped
+        held = applied(held, update)
+
+
+@given(st.lists(facts_of_a_window, max_size=4))
+def test_slots_are_unique_and_changed_once_a_window(windows: list[list[Fact]]) -> None:
+    held = Profile()
+    for window in windows:
+        update = merge(window, held)
+        names = [(change.topic, change.sub_topic) for change in update.changes]
+        assert len(names) == len(set(names))
+        held = applied(held, update)
+
+
+@given(st.lists(facts_of_a_window, max_size=3), facts_of_a_window)
+def test_the_same_window_again_changes_nothing(windows: list[list[Fact]], again: list[Fact]) -> None:
+    held = Profile()
+    for window in [*windows, again]:
+        held = applied(held, merge(window, held))
+    assert merge(again, held).changes == ()
+
+
+@given(st.permutations([("Oslo", 1), ("Paris", 2), ("Rome", 3), ("Lima", 4)]))
+def test_the_newest_statement_wins_in_whatever_order_they_arrive(order: list[tuple[str, int]]) -> None:
+    held = Profile()
+    for city, day in order:
+        held = applied(held, merge([fact(city, "city", topic="contact_info", day=day)], held))
+    assert contents(held) == {"contact_info/city": "Lima"}
+
+
+@pytest.mark.parametrize("name", sorted(SINGLE_VALUED))
+def test_an_older_statement_that_arrives_late_is_dropped_as_older(name: tuple[str, str]) -> None:
+    topic, sub_topic = name
+    held = profile(slot("new", sub_topic, topic=topic, day=5))
+    update = merge([fact("old", sub_topic, topic=topic, day=1)], held)
+    assert update.changes == ()
+    assert [reason for _, reason in update.dropped] == ["older"]
+
+
+def test_a_gathering_slot_appends_what_is_new() -> None:
+    update = merge([fact("likes tea"), fact("likes figs")], profile(slot("likes tea")))
+    assert [(change.op, change.before, change.after) for change in update.changes] == [
+        ("u", "likes tea", "likes tea; likes figs")
+    ]
+    assert [reason for _, reason in update.dropped] == ["identical"]
+
+
+def test_a_full_slot_takes_no_more_and_says_so() -> None:
+    full = slot("; ".join(f"dish {number}" for number in range(MAX_PIECES)))
+    update = merge([fact("one more")], profile(full))
+    assert update.changes == ()
+    assert [reason for _, reason in update.dropped] == ["full"]
+
+
+@pytest.mark.parametrize(
+    ("known", "memo", "expected"),
+    [
+        ("loves hiking in the woods", "likes hiking", True),
+        ("likes hiking", "loves hiking in the woods", False),
+        ("doesn't eat meat", "eats meat", False),
+        ("喜欢爬山和游泳", "喜欢爬山", False),
+        ("喜欢爬山", "喜欢爬山！", True),
+    ],
+)
+def test_what_is_known_covers_what_says_no_more(known: str, memo: str, expected: bool) -> None:
+    assert covers(known, memo) is expected
+
+
+def test_texts_that_differ_in_case_width_and_marks_are_equal() -> None:
+    assert equal("Likes tea.", "likes  ＴＥＡ")
+
+
+def test_answers_append_replace_or_leave_an_open_slot() -> None:
+    held = profile(slot("a", "foods"), slot("b", "drinks"), slot("c", "books"))
+    facts = [fact("x", "foods"), fact("y", "drinks"), fact("z", "books")]
+    plan = plan_merge(facts, held)
+    changes, dropped = resolve(plan, [Answer("append"), Answer("update", "y and b"), Answer("abort")])
+    assert [(change.sub_topic, change.after, change.why) for change in changes] == [
+        ("foods", "a; x", "append"),
+        ("drinks", "y and b", "update"),
+    ]
+    assert dropped == ((facts[2], "aborted"),)
+
+
+def test_an_update_to_what_is_there_is_no_change() -> None:
+    plan = plan_merge([fact("x")], profile(slot("a")))
+    changes, dropped = resolve(plan, [Answer("update", "a")])
+    assert changes == ()
+    assert [reason for _, reason in dropped] == ["identical"]
+
+
+def test_new_slots_and_known_facts_leave_nothing_to_decide() -> None:
+    plan = plan_merge([fact("likes tea"), fact("two dogs", "pets")], profile(slot("Likes tea.")))
+    assert plan.open_slots == ()
+    assert [change.op for change in plan.changes] == ["c"]

@@ -1,0 +1,89 @@
+"""Replies are found among other text, validated whole, and never repaired by guessing."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from extraction.replies import ExtractReply, InvalidReply, MergeReply, read_reply, strict_schema
+
+FACT = {"topic": "Interest", "sub_topic": "Fast foods", "memo": " likes\n tea\x00 ", "message_indices": [1, 0, 1]}
+REPLY = {"facts": [FACT], "events": [], "summary": ""}
+
+
+def read(document: Any, count: int = 2) -> ExtractReply:
+    return read_reply(document if isinstance(document, str) else json.dumps(document), ExtractReply, count)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(REPLY),
+        f"```json\n{json.dumps(REPLY)}\n```",
+        f"<think>maybe {{}} or {json.dumps({'facts': []})}</think>\n{json.dumps(REPLY)}",
+        f"Sure {{here}} it is: {json.dumps(REPLY)} Anything else?",
+    ],
+)
+def test_the_object_is_found_among_other_text(text: str) -> None:
+    assert [fact.memo for fact in read(text).facts] == ["likes tea"]
+
+
+def test_names_and_texts_are_brought_into_one_form() -> None:
+    reply = read(REPLY)
+    assert (reply.facts[0].topic, reply.facts[0].sub_topic) == ("interest", "fast_foods")
+    assert reply.facts[0].message_indices == [0, 1]
+    assert reply.summary is None
+
+
+@pytest.mark.parametrize("indices", [[], [2], [-1], ["x"], None])
+def test_unknown_message_indices_are_refused(indices: object) -> None:
+    with pytest.raises(InvalidReply, match="message_indices"):
+        read({"facts": [{**FACT, "message_indices": indices}]})
+
+
+@pytest.mark.parametrize("field", ["topic", "sub_topic", "memo"])
+def test_an_empty_name_or_memo_is_refused(field: str) -> None:
+    with pytest.raises(InvalidReply, match=field):
+        read({"facts": [{**FACT, field: " "}]})
+
+
+@pytest.mark.parametrize("text", ["", "no", "{", '{"facts": [', "[]", '{"other": 1}', "{" * 1000])
+def test_a_reply_without_the_object_is_refused(text: str) -> None:
+    with pytest.raises(InvalidReply):
+        read(text)
+
+
+def test_the_error_quotes_nothing_of_the_reply() -> None:
+    with pytest.raises(InvalidReply) as caught:
+        read({"facts": [{"topic": "secret", "memo": 7}]})
+    assert "secret" not in str(caught.value)
+
+
+def test_dates_without_a_zone_are_utc() -> None:
+    event = {"gist": "moved", "message_indices": [0], "occurred_at": "2026-01-02"}
+    assert read({"facts": [], "events": [event]}).events[0].occurred_at == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        [],
+        [{"index": 0, "action": "append"}],
+        [{"index": 0, "action": "append"}, {"index": 0, "action": "abort"}],
+        [{"index": 0, "action": "append"}, {"index": 2, "action": "abort"}],
+        [{"index": 0, "action": "append"}, {"index": 1, "action": "update", "memo": " "}],
+        [{"index": 0, "action": "append"}, {"index": 1, "action": "delete"}],
+    ],
+)
+def test_a_merge_reply_must_decide_on_every_item_once(decisions: list[dict[str, Any]]) -> None:
+    with pytest.raises(InvalidReply):
+        read_reply(json.dumps({"decisions": decisions}), MergeReply, 2)
+
+
+@pytest.mark.parametrize("model", [ExtractReply, MergeReply])
+def test_the_schema_requires_every_field_and_allows_no_other(model: type[ExtractReply] | type[MergeReply]) -> None:
+    schema = strict_schema(model)
+    for part in (schema, *schema["$defs"].values()):
+        assert part["required"] == list(part["properties"])
+        assert part["additionalProperties"] is False
