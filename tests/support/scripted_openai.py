@@ -174,7 +174,7 @@ class ScriptedOpenAI:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         kind: Literal["extract", "merge"] = "merge" if '"decisions"' in body["messages"][0]["content"] else "extract"
-        call = Call(kind, body, dict(request.headers), dict(request.query))
+        call = Call(kind, body, request.headers, request.query)
         self.calls.append(call)
         wanted = body.get("response_format", {}).get("type")
         if wanted is not None and wanted not in self._formats:
@@ -193,7 +193,7 @@ class ScriptedOpenAI:
 
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.calls.append(Call("embed", body, dict(request.headers), dict(request.query)))
+        self.calls.append(Call("embed", body, request.headers, request.query))
         if self.embed_always is not None:
             return await self._fail(request, self.embed_always)
         as_base64 = self._base64 and body.get("encoding_format") == "base64"
