@@ -1,0 +1,213 @@
+"""Accounts for every record of `chat-messages` in a range: reads what each stage holds, then classifies in batches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cli.audit_rules import (
+    BlobFacts,
+    PendingUnit,
+    Place,
+    Seen,
+    Stages,
+    Tally,
+    decode,
+    is_misplaced,
+    outcome_before_decoding,
+    outcome_of_blob,
+)
+from cli.console import err
+from cli.scanning import TopicScanner, topic_scanner
+from schemas import headers as names
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+from schemas.windows import Position, Window, decode_window
+from storage.auditing import cut_offs, units_of_blobs
+from storage.database import create_engine
+from storage.errors import translated
+from storage.holding import all_held
+from streams.buffer_reader import read_buffered
+from streams.topics import Topics
+
+BUFFER_STAGE: Final = b"buffer"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which records to account for; None is all. Offsets are of every partition that is looked at."""
+
+    partition: int | None = None
+    from_offset: int | None = None
+    to_offset: int | None = None
+
+
+async def audit(settings: Settings, wanted: Range, *, quiet: bool) -> Tally:
+    """Account for every record of the range that there is when this begins."""
+    topics = Topics(settings.kafka.topic_prefix)
+    topic = topics.chat_messages
+    tally = Tally()
+    engine = create_engine(settings.storage)
+    try:
+        async with topic_scanner(settings.kafka) as scanner:
+            first, end = await scanner.bounds(topic)
+            begin, stop = chosen(wanted, first, end)
+            with translated("auditing"):
+                async with engine.connect() as connection:
+                    stages = await _read_stages(scanner, settings, topics, connection)
+                    total = sum(max(0, stop[number] - begin[number]) for number in stop)
+                    with _progress(total, quiet=quiet) as advance:
+                        async for records in scanner.scan(topic, begin, stop):
+                            seen = [seen_record(record) for record in records]
+                            await classify(connection, seen, stages, len(end), tally)
+                            advance(len(records))
+            if tally.lacks_copies:
+                _, newest = await scanner.bounds(topic)
+                before = {number: begin.get(number, first[number]) for number in first}
+                after = {number: stop.get(number, first[number]) for number in first}
+                for low, high in ((first, before), (after, newest)):
+                    async for records in scanner.scan(topic, low, high):
+                        note_copies([seen_record(record) for record in records], tally)
+    finally:
+        await engine.dispose()
+    tally.settle()
+    return tally
+
+
+async def classify(
+    connection: AsyncConnection, records: Sequence[Seen], stages: Stages, partitions: int, tally: Tally
+) -> None:
+    """Count some records, with one look into Postgres for all of them."""
+    note_copies(records, tally)
+    blobs: list[tuple[Seen, BlobFacts]] = []
+    for seen in records:
+        outcome = outcome_before_decoding(seen, stages)
+        if outcome is not None:
+            tally.add(seen.place, outcome)
+            continue
+        decoded = decode(seen)
+        if decoded is None or is_misplaced(seen, decoded.user_id, partitions):
+            # A dead letter or a copy has to be found, or it is lost.
+            tally.add(seen.place, "missing")
+        elif decoded.facts is None:
+            tally.add(seen.place, "command")
+        else:
+            blobs.append((seen, decoded.facts))
+    keys = {facts.blob for _, facts in blobs}
+    if not keys:
+        return
+    units = await units_of_blobs(connection, keys)
+    forgets = await cut_offs(connection, {key[:2] for key in keys})
+    await connection.rollback()
+    for seen, facts in blobs:
+        rows, forget = units.get(facts.blob, ()), forgets.get(facts.blob[:2])
+        tally.add(seen.place, outcome_of_blob(seen, facts, stages, rows, forget))
+
+
+def note_copies(records: Sequence[Seen], tally: Tally) -> None:
+    """Note the originals of forwarded and redriven records."""
+    for seen in records:
+        if seen.origin is not None and seen.origin.topic == seen.position.topic:
+            tally.add_copy_of((seen.origin.partition, seen.origin.offset))
+
+
+def seen_record(record: Any) -> Seen:
+    """An aiokafka record as the rules see it."""
+    found = dict(record.headers)
+    position = Position(
+        topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp
+    )
+    carried = found.get(names.BLOB_ID)
+    return Seen(position, record.key, record.value, _origin(found), None if carried is None else carried.decode())
+
+
+def _origin(found: Mapping[str, bytes]) -> Position | None:
+    try:
+        return Position(
+            topic=found[names.ORIGIN_TOPIC].decode(),
+            partition=int(found[names.ORIGIN_PARTITION]),
+            offset=int(found[names.ORIGIN_OFFSET]),
+            timestamp_ms=int(found[names.ORIGIN_TIMESTAMP]),
+        )
+    except (KeyError, ValueError):
+        # Headers that name no position are the buffer agent's to refuse.
+        return None
+
+
+def chosen(wanted: Range, first: Mapping[int, int], end: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
+    """The range as first and next offsets by partition; raises ConfigurationError if there is no such partition."""
+    if wanted.partition is not None and wanted.partition not in end:
+        raise ConfigurationError(f"there is no partition {wanted.partition}; they are 0 to {len(end) - 1}")
+    partitions = end if wanted.partition is None else [wanted.partition]
+    begin = {number: max(first[number], wanted.from_offset or 0) for number in partitions}
+    stop = {n: end[n] if wanted.to_offset is None else min(end[n], wanted.to_offset) for n in partitions}
+    return begin, stop
+
+
+async def _read_stages(
+    scanner: TopicScanner, settings: Settings, topics: Topics, connection: AsyncConnection
+) -> Stages:
+    """In the order of the data path: a record that moves on meanwhile is found again behind, never lost between."""
+    read_up_to = await scanner.committed(topics.buffer_group, topics.chat_messages)
+    refused = await _read_refused(scanner, topics)
+    buffered = await read_buffered(settings.kafka)
+    pending: dict[Place, list[PendingUnit]] = {}
+    await _read_unfinished(scanner, topics, pending)
+    async for held in all_held(connection):
+        if isinstance(held.record, Window):
+            _add_pending(pending, held.record, "held")
+    # The snapshot of the look-ups that follow must be a later one.
+    await connection.rollback()
+    return Stages(
+        read_up_to=read_up_to,
+        refused=refused,
+        buffered={(blob.position.partition, blob.position.offset) for blob in buffered.blobs},
+        buffered_blobs={(blob.key.project_id, blob.key.user_id, blob.blob_id) for blob in buffered.blobs},
+        pending=pending,
+        pending_blobs={unit.blob for units in pending.values() for unit in units},
+    )
+
+
+async def _read_refused(scanner: TopicScanner, topics: Topics) -> set[Place]:
+    """Places of the records that the buffer agent has parked; what extraction parks is in Postgres."""
+    refused = set()
+    first, end = await scanner.bounds(topics.dead_letters)
+    async for records in scanner.scan(topics.dead_letters, first, end):
+        for record in records:
+            found = dict(record.headers)
+            if found.get(names.ERROR_STAGE) == BUFFER_STAGE and (
+                found.get(names.ERROR_TOPIC, b"").decode() == topics.chat_messages
+            ):
+                refused.add((int(found[names.ERROR_PARTITION]), int(found[names.ERROR_OFFSET])))
+    return refused
+
+
+async def _read_unfinished(scanner: TopicScanner, topics: Topics, pending: dict[Place, list[PendingUnit]]) -> None:
+    """Units of the windows that the extraction group has not finished."""
+    committed = await scanner.committed(topics.extraction_group, topics.extraction_windows)
+    first, end = await scanner.bounds(topics.extraction_windows)
+    begin = {number: max(start, committed.get(number, 0)) for number, start in first.items()}
+    async for records in scanner.scan(topics.extraction_windows, begin, end):
+        for record in records:
+            window = decode_window(record.value)
+            if isinstance(window, Window):
+                _add_pending(pending, window, "extracting")
+
+
+def _add_pending(pending: dict[Place, list[PendingUnit]], window: Window, outcome: Any) -> None:
+    for unit in window.units:
+        blob = (window.project_id, window.user_id, unit.blob_id)
+        place = (unit.position.partition, unit.position.offset)
+        pending.setdefault(place, []).append(PendingUnit(blob, unit.key, outcome))
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    console = err()
+    columns = (SpinnerColumn(), TextColumn("accounting"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("accounting", total=total)
+        yield lambda count: bar.advance(task, count)

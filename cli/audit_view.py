@@ -1,0 +1,55 @@
+"""An audit as a table and as JSON."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.text import Text
+
+from cli.audit_rules import OUTCOMES, Outcome, Tally
+from cli.console import out, plain_table
+
+MISSING_SHOWN: Final = 20
+
+MEANINGS: Final[Mapping[Outcome, str]] = {
+    "unread": "not yet read by the buffer agent",
+    "buffered": "waits for its window to close",
+    "extracting": "in a window that is not finished",
+    "held": "in a window that waits for an endpoint",
+    "applied": "in memory",
+    "parked": "in dead-letters, with the reason",
+    "erased": "deleted or forgotten",
+    "duplicate": "sent twice; the other one counts",
+    "forwarded": "was on the wrong partition or redriven; the copy counts",
+    "command": "a flush or a forget",
+    "null": "no value; ignored",
+    "missing": "in no stage at all: lost",
+}
+
+
+def audit_document(tally: Tally) -> dict[str, Any]:
+    """Counts of every outcome, also of those with none, and the first places that are missing."""
+    return {
+        "records": tally.records,
+        "counts": {outcome: tally.counts[outcome] for outcome in OUTCOMES},
+        "missing": [{"partition": partition, "offset": offset} for partition, offset in tally.missing],
+        "agrees": tally.agrees,
+    }
+
+
+def print_audit(tally: Tally) -> None:
+    """A row for each outcome that occurs, the sum, and where the missing ones lie."""
+    console = out()
+    table = plain_table("outcome", "records", "")
+    table.columns[1].justify = "right"
+    for outcome in OUTCOMES:
+        count = tally.counts[outcome]
+        if count:
+            style = "bold red" if outcome == "missing" else ""
+            table.add_row(Text(outcome, style), Text(f"{count:,}", style), Text(MEANINGS[outcome], "dim"))
+    table.add_section()
+    table.add_row("sum", f"{tally.records:,}")
+    console.print(table)
+    if tally.missing:
+        places = ", ".join(f"{partition}/{offset}" for partition, offset in tally.missing[:MISSING_SHOWN])
+        more = f" and {len(tally.missing) - MISSING_SHOWN:,} more" if len(tally.missing) > MISSING_SHOWN else ""
+        console.print(Text(f"missing (partition/offset): {places}{more}", "bold red"))

@@ -1,0 +1,43 @@
+"""The `memostream` program: its commands, and what becomes of an error."""
+
+import sys
+
+import typer
+
+from cli.commands import flush, inspect, memory, run_system, send
+from cli.console import report_error
+from schemas.errors import ConfigurationError, MemostreamError
+
+FAILED = 1
+MISCONFIGURED = 2
+
+app = typer.Typer(
+    name="memostream",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Long-term memory for LLM applications, as a stream processor on Kafka.",
+)
+
+for group in (run_system, send, memory, flush, inspect):
+    group.register(app)
+
+
+def run() -> None:
+    """The entry point: our own errors become a message and an exit code, any other error is a defect.
+
+    Exit codes: 1 failed, 2 something must be configured or called differently, 130 interrupted by Ctrl-C.
+    """
+    try:
+        app(prog_name="memostream")
+    except ConfigurationError as error:
+        report_error(error)
+        sys.exit(MISCONFIGURED)
+    except MemostreamError as error:
+        report_error(error)
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    run()

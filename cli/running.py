@@ -1,0 +1,44 @@
+"""Runs a long command on uvloop until it ends or is told to stop, in order."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from cli.console import note
+
+INTERRUPTED = 130
+
+
+def run_until_stopped(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    """Run `work` with an event that the first Ctrl-C or SIGTERM sets; the second one does not wait for the end."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            return runner.run(_watched(work))
+        except asyncio.CancelledError:
+            return INTERRUPTED
+
+
+async def _watched(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(work(stop))
+
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+            return
+        note("stopping; once more to stop at once")
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return await task
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,107 @@
+"""Reading ranges of topics once, in bounded batches; committed records only."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas.errors import ConfigurationError, RetryLater
+from schemas.settings import KafkaSettings
+from streams.clients import admin, consumer, translated
+from streams.topics import partition_counts
+
+BATCH_RECORDS: Final = 1000
+POLL_MS: Final = 100
+# Fewer are read to be counted.
+COUNTED_RECORDS: Final = 500
+# A broker that makes no progress for so long has gone away.
+SILENCE_S: Final = 15.0
+
+Offsets = Mapping[int, int]
+
+
+class TopicScanner:
+    """Reads ranges of topics and offsets of groups over one connection each."""
+
+    def __init__(self, client: AIOKafkaConsumer, admin_client: AIOKafkaAdminClient) -> None:
+        self._client = client
+        self._admin = admin_client
+
+    async def bounds(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
+        """First offset and next offset of each partition, the latter without what open transactions hide.
+
+        Raises ConfigurationError if there is no such topic.
+        """
+        count = (await partition_counts(self._admin, [topic])).get(topic)
+        if count is None:
+            raise ConfigurationError(
+                f"there is no topic {topic} on this broker; is kafka.topic_prefix right, and did a worker run?"
+            )
+        partitions = [TopicPartition(topic, number) for number in range(count)]
+        with translated(f"reading the offsets of {topic}"):
+            first = await self._client.beginning_offsets(partitions)
+            last = await self._client.end_offsets(partitions)
+        return {p.partition: first[p] for p in partitions}, {p.partition: last[p] for p in partitions}
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Next offsets that the group has committed, of the partitions that have any."""
+        with translated(f"reading the offsets of group {group}"):
+            offsets = await self._admin.list_consumer_group_offsets(group)
+        return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic and found.offset >= 0}
+
+    async def scan(self, topic: str, first: Offsets, end: Offsets) -> AsyncIterator[Sequence[Any]]:
+        """Batches of aiokafka records with `first <= offset < end`, each of one partition and in its order.
+
+        Raises RetryLater when the broker stops answering.
+        """
+        left = {TopicPartition(topic, p): stop for p, stop in end.items() if first.get(p, 0) < stop}
+        if not left:
+            return
+        self._client.assign(list(left))
+        for position in left:
+            self._client.seek(position, first.get(position.partition, 0))
+        last_progress = time.monotonic()
+        while left:
+            before = {position: await self._client.position(position) for position in left}
+            with translated(f"reading {topic}"):
+                fetched = await self._client.getmany(*left, timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
+            for position, records in fetched.items():
+                wanted = [record for record in records if record.offset < left[position]]
+                if wanted:
+                    yield wanted
+            # Transaction markers take offsets, too, and are never returned.
+            after = {position: await self._client.position(position) for position in left}
+            for position, offset in after.items():
+                if offset >= left[position]:
+                    del left[position]
+                    self._client.pause(position)
+            if before != after:
+                last_progress = time.monotonic()
+            elif time.monotonic() - last_progress > SILENCE_S:
+                raise RetryLater(f"Kafka: no answer while reading {topic}")
+
+    async def behind(self, group: str, topic: str, end: Offsets) -> int:
+        """How many records the group has not finished below `end`; of many an estimate, but 0 only if there is none.
+
+        Offsets alone do not tell: a transaction marker takes one, and nobody commits it.
+        """
+        first, _ = await self.bounds(topic)
+        committed = await self.committed(group, topic)
+        begin = {partition: max(committed.get(partition, 0), start) for partition, start in first.items()}
+        distance = sum(max(0, stop - begin.get(partition, 0)) for partition, stop in end.items())
+        if distance > COUNTED_RECORDS:
+            return distance
+        count = 0
+        async for records in self.scan(topic, begin, end):
+            count += len(records)
+        return count
+
+
+@asynccontextmanager
+async def topic_scanner(kafka: KafkaSettings) -> AsyncIterator[TopicScanner]:
+    """A scanner whose clients are closed on leaving; raises RetryLater if the broker is away."""
+    async with admin(kafka) as admin_client, consumer(kafka) as client:
+        yield TopicScanner(client, admin_client)
