@@ -1,0 +1,97 @@
+"""The program as a shell sees it: help, options, exit codes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli import main
+from schemas.errors import ConfigurationError, RetryLater
+
+COMMANDS = ["up", "demo", "worker", "migrate", "send", "watch", "profile", "events", "flush", "audit"]
+PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "flush", "audit"]
+
+
+def help_of(*arguments: str) -> str:
+    result = CliRunner().invoke(main.app, [*arguments, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+
+
+def test_help_lists_every_command() -> None:
+    listed = help_of()
+    assert [name for name in COMMANDS if re.search(rf"│ {name} ", listed)] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_shows_examples_and_the_configuration_option(command: str) -> None:
+    text = help_of(command)
+    assert "Examples" in text
+    assert f"memostream {command}" in text
+    assert "--config" in text
+
+
+@pytest.mark.parametrize("command", PRINTS_DATA)
+def test_every_command_that_prints_data_can_print_json(command: str) -> None:
+    assert "--json" in help_of(command)
+
+
+def test_help_imports_no_client_of_kafka_or_postgres() -> None:
+    code = (
+        "import sys; sys.argv = ['memostream', '--help']\n"
+        "from cli.main import run\n"
+        "try: run()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('aiokafka', 'sqlalchemy', 'faust', 'openai', 'pydantic_settings') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [(ConfigurationError("the key is wrong"), 2), (RetryLater("the broker is away"), 1)],
+)
+def test_our_own_errors_are_one_line_and_an_exit_code(
+    error: Exception, exit_code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(fail)
+    monkeypatch.setattr(main, "app", app)
+    monkeypatch.setattr(sys, "argv", ["memostream"])
+    with pytest.raises(SystemExit) as caught:
+        main.run()
+    assert caught.value.code == exit_code
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_an_unknown_key_of_the_configuration_file_is_reported_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("kafka: {partitons: 3}")
+    result = CliRunner().invoke(main.app, ["profile", "ann", "--config", str(file)], env={"COLUMNS": "200"})
+    assert isinstance(result.exception, ConfigurationError)
+    assert "did you mean kafka.partitions?" in str(result.exception)
+
+
+def test_flush_wants_either_a_user_or_everybody() -> None:
+    assert CliRunner().invoke(main.app, ["flush"]).exit_code == 2
+    assert CliRunner().invoke(main.app, ["flush", "ann", "--all"]).exit_code == 2
+
+
+def test_options_of_a_message_need_a_user() -> None:
+    result = CliRunner().invoke(main.app, ["send", "hello", "--assistant", "hi"], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "--user" in result.output
+
+
+def test_text_without_a_user_is_taken_for_a_file_and_the_error_says_so() -> None:
+    result = CliRunner().invoke(main.app, ["send", "I moved to Oslo"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--user" in str(result.exception)
