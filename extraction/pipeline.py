@@ -45,14 +45,19 @@ class Pipeline:
 
     async def merge(self, extraction: Extraction, profile: Profile) -> MemoryUpdate:
         plan = self._steps.plan(extraction, profile)
+        deciding = asyncio.create_task(self._decide(plan))
         embedding = asyncio.create_task(self._embed(extraction))
         try:
-            answers, usage = await self._decide(plan)
-            embedded = await embedding
+            # Where one call fails, the other's answer would be thrown away, so it is not waited for.
+            await asyncio.wait({deciding, embedding}, return_when=asyncio.FIRST_EXCEPTION)
+            failed = next((task for task in (deciding, embedding) if task.done() and task.exception()), None)
+            if failed is not None:
+                failed.result()
+            (answers, usage), embedded = deciding.result(), embedding.result()
         finally:
-            # The other call's result is of no use now, and its error must not stay unseen in a lost task.
+            deciding.cancel()
             embedding.cancel()
-            await asyncio.gather(embedding, return_exceptions=True)
+            await asyncio.gather(deciding, embedding, return_exceptions=True)
         changes, dropped = resolve(plan, answers)
         return MemoryUpdate(changes, embedded, embedded.usage + usage, dropped)
 

@@ -10,7 +10,8 @@ from schemas.conversation import Message
 from schemas.memory import Extraction, Fact, Gist
 
 # Assistants, systems and tools speak about other things than their user; code is no speech.
-_NOT_THE_USER: Final = frozenset({"assistant", "system", "developer", "tool", "function", "code"})
+_NOT_THE_USER: Final = frozenset({"assistant", "system", "developer", "tool", "function", "code", "agent", "bot", "ai"})
+_THE_USER: Final = frozenset({"user", "me", "customer", "用户", "我"})
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
 _SUMMARY_CHARACTERS: Final = 200
 
@@ -19,9 +20,7 @@ def extract_by_rules(messages: Sequence[Message]) -> Extraction:
     """Facts in the order said, each with the one message that it was found in; deterministic."""
     facts: list[Fact] = []
     gists: list[Gist] = []
-    for message in messages:
-        if message.role.lower() in _NOT_THE_USER:
-            continue
+    for message in _of_the_user(messages):
         for found in _statements(message.content):
             source = (message.message_id,)
             facts.append(Fact(found.topic, found.sub_topic, found.memo, source, message.occurred_at))
@@ -35,6 +34,18 @@ def extract_by_rules(messages: Sequence[Message]) -> Extraction:
         summary=_summary(facts),
         occurred_at=max(message.occurred_at for message in messages),
     )
+
+
+def _of_the_user(messages: Sequence[Message]) -> list[Message]:
+    spoken = [message for message in messages if not {message.role.lower(), _speaker(message)} & _NOT_THE_USER]
+    # Where a transcript names the user, the other speakers' "I" is somebody else.
+    if any(message.role == "transcript" and _speaker(message) in _THE_USER for message in spoken):
+        return [message for message in spoken if message.role != "transcript" or _speaker(message) in _THE_USER]
+    return spoken
+
+
+def _speaker(message: Message) -> str:
+    return (message.alias or "").lower() if message.role == "transcript" else ""
 
 
 def _statements(text: str) -> Iterable[Statement]:

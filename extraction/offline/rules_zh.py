@@ -120,8 +120,15 @@ _RULES: Final = (
     _rule(r"(?:对).{1,10}过敏", "health", "conditions"),
     _rule(r"(?:有|患有|得了)(?:糖尿病|高血压|哮喘|抑郁症|失眠|过敏|.{1,6}病)", "health", "conditions"),
     _rule(r"(?:吃素|是素食者|不吃.{1,8}?|不喝.{1,8}?)", "health", "diet"),
-    _rule(r"(?:讨厌|不喜欢|不爱|受不了|反感|害怕|怕)(.{1,20}?)", "psychological", "dislikes"),
-    _rule(r"(?:打算|计划|梦想|的梦想是|的目标是|想当|想成为|想学|准备)(.{2,20}?)", "psychological", "goals"),
+    _rule(r"(?:讨厌|不喜欢|不爱|受不了|反感|害怕|怕(?!我))(.{1,20}?)", "psychological", "dislikes"),
+    _rule(r"(?:梦想|的梦想是|的目标是|想当|想成为|想学)(.{2,20}?)", "psychological", "goals"),
+    # Most plans in a chat are errands of the day; these reach further.
+    _rule(
+        r"(?:打算|计划|准备|想)(?:在?(?:今年|明年|后年|将来|以后|未来|毕业后|退休后|下半年).{1,18}?"
+        r"|(?:学|考|出国|留学|创业|结婚|搬|换工作|换个工作|买房|买车|减肥|读研|读博|生孩子|当|成为|移民|定居).{0,16}?)",
+        "psychological",
+        "goals",
+    ),
 )
 _LIKES: Final = re.compile(
     _ADVERBS + r"(?:喜欢|爱|热爱|喜爱|爱好是?|的爱好是|的兴趣是|擅长|迷上了?|对(?=.+感兴趣))(.{1,25})$"

@@ -280,9 +280,6 @@ def _completion(
 ) -> dict[str, Any]:
     message = {"role": "assistant", "content": text, "refusal": refusal}
     return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 0,
         "model": "scripted",
         "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
         "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
@@ -290,12 +287,7 @@ def _completion(
 
 
 def _status(
-    status: int,
-    code: str,
-    headers: Mapping[str, str] | None = None,
-    *,
-    param: str | None = None,
-    message: str = "no",
+    status: int, code: str, headers: Mapping[str, str] | None = None, *, param: str | None = None, message: str = "no"
 ) -> Fault:
     error = {"message": message, "type": code, "code": code, "param": param}
     return Fault("status", status, {"error": error}, headers or {})

@@ -242,6 +242,14 @@ async def test_a_failing_embedding_fails_the_merge(server: ScriptedOpenAI, make:
         await extractor.merge(extraction, Profile())
 
 
+async def test_a_failing_embedding_does_not_wait_for_the_merge_call(server: ScriptedOpenAI, make: Make) -> None:
+    extractor, held = make(server), profile(slot("likes tea"))
+    extraction = await extractor.extract(CONVERSATION, held)
+    server.always, server.embed_always = scripted.hang(), scripted.unauthorized()
+    with pytest.raises(EndpointRefused):
+        await extractor.merge(extraction, held)
+
+
 async def test_embeddings_of_another_dimension_refuse_the_endpoint(server: ScriptedOpenAI, make: Make) -> None:
     extractor = make(server, embedding={"dimension": 8})
     extraction = await extractor.extract(CONVERSATION, Profile())

@@ -1,5 +1,7 @@
 """English statements become facts, and what is no statement about the user does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from extraction.offline.extract import extract_by_rules
@@ -86,6 +88,16 @@ def test_what_others_than_the_user_say_gives_no_fact(role: str) -> None:
 @pytest.mark.parametrize("role", ["user", "summary", "transcript", "doc"])
 def test_what_the_user_says_counts_in_every_blob_type(role: str) -> None:
     assert len(extract_by_rules(said("I live in Oslo.", role=role)).facts) == 1
+
+
+def test_of_a_transcript_only_the_user_counts_where_one_is_named() -> None:
+    lines = [
+        replace(line, alias=speaker)
+        for line, speaker in zip(
+            said("I live in Oslo.", "I live in Rome.", role="transcript"), ("user", "Bob"), strict=True
+        )
+    ]
+    assert [found.memo for found in extract_by_rules(lines).facts] == ["Oslo"]
 
 
 def test_a_memo_is_short_and_holds_no_separator() -> None:
