@@ -109,11 +109,16 @@ class SlotChange:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUpdate:
-    """The changes that one extraction makes to one profile, at most one a slot."""
+    """The changes that one extraction makes to one profile, at most one a slot.
+
+    `extraction` is the merged one with its embeddings. `dropped` are the facts that changed nothing, each with a short
+    code saying why: every fact is either in `dropped` or its messages are in its slot's change. `usage` is the sum.
+    """
 
     changes: tuple[SlotChange, ...] = ()
     extraction: Extraction = field(default_factory=Extraction)
     usage: Usage = field(default_factory=Usage)
+    dropped: tuple[tuple[Fact, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
