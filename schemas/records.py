@@ -1,6 +1,6 @@
 """Records of `chat-messages`: blobs, discriminated by `blob_type`, and commands; decoding from bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -12,13 +12,16 @@ from schemas.identity import content_hash
 
 RECORD_VERSION: Final = 1
 MAX_ID_BYTES: Final = 255
+# Serialisers give up at about 250 levels, and a window wraps a blob in a few of its own.
+MAX_FIELDS_DEPTH: Final = 64
 DEFAULT_PROJECT_ID: Final = "default"
 BLOB_TYPES: Final = ("chat", "summary", "doc", "code", "transcript", "image")
 
 BlobType = Literal["chat", "summary", "doc", "code", "transcript", "image"]
 
 
-def _check_id(value: str) -> str:
+def check_id(value: str) -> str:
+    """The id itself; raises ValueError for one that no route takes."""
     size_bytes = len(value.encode())
     if not value or size_bytes > MAX_ID_BYTES:
         raise ValueError(f"must be 1 to {MAX_ID_BYTES} bytes long, is {size_bytes}")
@@ -30,7 +33,22 @@ def _check_id(value: str) -> str:
 def _check_project_id(value: str) -> str:
     if "/" in value:
         raise ValueError("must not hold a slash, for `project/user` names one user on the change topics")
-    return _check_id(value)
+    return check_id(value)
+
+
+def _check_depth(value: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [value]
+    for _ in range(MAX_FIELDS_DEPTH + 1):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return value
+    raise ValueError(f"must not be nested more than {MAX_FIELDS_DEPTH} levels deep")
+
+
+def _children(node: Any) -> Iterable[Any]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -40,8 +58,9 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("is outside the years 1 to 9999 in UTC") from error
 
 
-Identifier = Annotated[str, AfterValidator(_check_id)]
+Identifier = Annotated[str, AfterValidator(check_id)]
 ProjectId = Annotated[str, AfterValidator(_check_project_id)]
+Fields = Annotated[dict[str, Any], AfterValidator(_check_depth)]
 UtcDatetime = Annotated[datetime, AfterValidator(_to_utc)]
 
 
@@ -102,7 +121,7 @@ class BlobBase(WireModel):
     user_id: Identifier
     created_at: UtcDatetime | None = None
     session_id: str | None = None
-    fields: dict[str, Any] | None = None
+    fields: Fields | None = None
 
     def content(self) -> dict[str, Any]:
         """The normalised blob without ids and version: what a unit carries and the content hash is taken of."""
@@ -200,7 +219,7 @@ def parse_record(document: Any) -> "Blob | Command":
         if "command" in document:
             return Command.model_validate(document)
         blob_type = document.get("blob_type", "chat")
-        if isinstance(blob_type, str) and blob_type not in BLOB_TYPES:
+        if blob_type not in BLOB_TYPES:
             raise InvalidRecord("unknown-blob-type", f"blob_type: must be one of {', '.join(BLOB_TYPES)}")
         blob: Blob = _BLOB.validate_python({**document, "blob_type": blob_type})
         return blob

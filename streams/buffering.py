@@ -11,7 +11,7 @@ import orjson
 from schemas import headers as names
 from schemas.errors import InvalidRecord
 from schemas.identity import content_hash, position_blob_id, window_id
-from schemas.records import BLOB_TYPES, Blob, Command, decode_record
+from schemas.records import BLOB_TYPES, Blob, Command, check_id, decode_record
 from schemas.tokens import TokenCounter
 from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand
 from streams.buffer_codec import HeadKey
@@ -29,6 +29,12 @@ from streams.windowing import (
 )
 
 STAGE: Final = "buffer"
+# What the pieces of one blob may take together, in times of max_blob_bytes: each repeats the blob's `fields`.
+MAX_PIECES_FACTOR: Final = 32
+# Above these a position fits no column, and a timestamp no calendar (the year 10000).
+MAX_PARTITION: Final = (1 << 31) - 1
+MAX_OFFSET: Final = (1 << 63) - 1
+MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 
 Destination = Literal["chat_messages", "extraction_windows", "dead_letters"]
 Headers = tuple[tuple[str, bytes], ...]
@@ -151,6 +157,7 @@ def _handle_blob(
     entry = encoded(unit)
     if len(entry) + HEADER_ROOM_BYTES > 2 * context.max_blob_bytes:
         raise InvalidRecord("too-large", f"normalised it has {len(entry)} bytes, more than a window can hold")
+    pieces = _pieces_of(unit, context) if unit.token_count > context.policy.process_tokens else []
     head = state.head(key)
     now_ms = record_time_ms(unit, head)
     if head is not None:
@@ -159,10 +166,8 @@ def _handle_blob(
             close(key, reason, state, context, effects)
             head = None
     effects.counts["buffered"] += 1
-    if unit.token_count > context.policy.process_tokens:
-        pieces = split(unit, context.policy.process_tokens, context.count_tokens)
-        sized = [(piece, len(encoded(piece))) for piece in pieces]
-        _send_windows(key, "tokens", state.take(key) + sized, context, effects)
+    if pieces:
+        _send_windows(key, "tokens", state.take(key) + pieces, context, effects)
         return
     head = add(head, unit, now_ms, len(entry))
     state.append(key, head, unit, entry)
@@ -241,6 +246,20 @@ def _unit_of(record: RawRecord, origin: Position | None, blob: Blob, context: Bu
     return unit.model_copy(update={"token_count": unit_tokens(unit, context.count_tokens)})
 
 
+def _pieces_of(unit: Unit, context: BufferContext) -> list[tuple[Unit, int]]:
+    limit_bytes = MAX_PIECES_FACTOR * context.max_blob_bytes
+    pieces = []
+    for piece in split(unit, context.policy.process_tokens, context.count_tokens):
+        size_bytes = len(encoded(piece))
+        limit_bytes -= size_bytes
+        if limit_bytes < 0:
+            raise InvalidRecord(
+                "too-large", "its pieces take too much, for each repeats fields, alias and created_at; shorten those"
+            )
+        pieces.append((piece, size_bytes))
+    return pieces
+
+
 def _is_misplaced(record: RawRecord, user_id: str, context: BufferContext) -> bool:
     key = user_id.encode()
     return record.key != key or partition_for(key, context.partitions) != record.partition
@@ -264,9 +283,16 @@ def _forwarded(record: RawRecord, decoded: Blob | Command, origin: Position | No
 def _derived_id(record: RawRecord, origin: Position | None) -> str:
     carried = dict(record.headers).get(names.BLOB_ID)
     if carried is not None:
-        return carried.decode("utf-8", "replace")
+        return _carried_id(carried)
     first = origin or record.position
     return position_blob_id(first.topic, first.partition, first.offset, first.timestamp_ms)
+
+
+def _carried_id(value: bytes) -> str:
+    try:
+        return check_id(value.decode())
+    except ValueError as error:
+        raise InvalidRecord("invalid-headers", f"{names.BLOB_ID} is no id; leave it out") from error
 
 
 def _origin(record: RawRecord) -> Position | None:
@@ -275,15 +301,23 @@ def _origin(record: RawRecord) -> Position | None:
         return None
     try:
         return Position(
-            topic=found[names.ORIGIN_TOPIC].decode(),
-            partition=int(found[names.ORIGIN_PARTITION]),
-            offset=int(found[names.ORIGIN_OFFSET]),
-            timestamp_ms=int(found[names.ORIGIN_TIMESTAMP]),
+            topic=check_id(found[names.ORIGIN_TOPIC].decode()),
+            partition=_number(found[names.ORIGIN_PARTITION], MAX_PARTITION),
+            offset=_number(found[names.ORIGIN_OFFSET], MAX_OFFSET),
+            timestamp_ms=_number(found[names.ORIGIN_TIMESTAMP], MAX_TIMESTAMP_MS),
         )
     except (KeyError, ValueError) as error:
         raise InvalidRecord(
             "invalid-headers", "the __memostream.origin.* headers do not name a position; leave them out"
         ) from error
+
+
+def _number(value: bytes, maximum: int) -> int:
+    number = int(value)
+    # -1 is the timestamp of a record that has none.
+    if not -1 <= number <= maximum:
+        raise ValueError(f"must be -1 to {maximum}")
+    return number
 
 
 def _encoded(values: Mapping[str, str]) -> Headers:

@@ -104,13 +104,18 @@ class PartitionOwner:
         await self._transactions.close()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_check_s = 0.0
         try:
             while True:
                 records = await self._gather()
                 if records:
                     await self._process(records)
-                else:
-                    await self._flush_tails()
+                if loop.time() >= next_check_s:
+                    # While records come, the log's own time counts: a user who looks idle may be further up in it.
+                    now_ms = min(_now_ms(), records[-1].timestamp_ms) if records else _now_ms()
+                    await self._flush_tails(now_ms)
+                    next_check_s = loop.time() + TAIL_CHECK_S
         except (LeaseLost, RetryLater) as error:
             self._on_lost(self.partition, error)
         except asyncio.CancelledError:
@@ -155,6 +160,8 @@ class PartitionOwner:
             self._next_offset = record.offset + 1
         for key in state.touched:
             self._watch(key, now_ms)
+        # A flush that has done its work must not stand for the next one, which may be of the same blob sent again.
+        self._flush_sent = {key: blob_id for key, blob_id in self._flush_sent.items() if state.head(key) is not None}
         await self._commit(state, effects, self._next_offset)
         log.debug("buffer.committed", partition=self.partition, records=len(records), **effects.counts)
 
@@ -164,10 +171,9 @@ class PartitionOwner:
         if changelog_end is not None:
             state.commit(changelog_end)
 
-    async def _flush_tails(self) -> None:
+    async def _flush_tails(self, now_ms: int) -> None:
         """Send a flush command for each user whose time is up; it does nothing if a later blob came meanwhile."""
         state = self._owned_state()
-        now_ms = _now_ms()
         effects = Effects()
         while self._deadlines and self._deadlines[0][0] <= now_ms and len(effects.outgoing) < MAX_TAILS_PER_CHECK:
             _, key, last_blob_id = heapq.heappop(self._deadlines)

@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas.conversation import messages_of
+from schemas.errors import InvalidRecord
 from schemas.settings import BufferSettings
 from schemas.tokens import TokenCounter
 from schemas.windows import CloseReason, Unit
 
 # Searched in this order for a place to cut a long text.
 TEXT_BORDERS: Final = ("\n\n", "\n", "。", "！", "？", ". ", "! ", "? ", "；", "; ", "，", ", ", " ")
+
+# More than the usual four, so that the text ahead nearly always holds a whole part.
+CHARACTERS_AHEAD_PER_TOKEN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,34 +144,41 @@ def unit_tokens(unit: Unit, count: TokenCounter) -> int:
     return sum(count(message.render()) + 1 for message in messages_of(unit))
 
 
-def split(unit: Unit, limit_tokens: int, count: TokenCounter) -> list[Unit]:
+def split(unit: Unit, limit_tokens: int, count: TokenCounter) -> Iterator[Unit]:
     """Pieces of a blob that exceeds `limit_tokens`: its messages, and parts of a message that is too long alone.
 
-    Texts are cut at paragraph, sentence or word borders where there are any; no character is lost.
+    Texts are cut at paragraph, sentence or word borders where there are any; no character is lost. Raises
+    InvalidRecord where the parts of a line that each piece repeats leave no room for text.
     """
-    pieces = []
     for index, piece in enumerate(_single_messages(unit)):
         whole = unit.model_copy(update={"message_index": index, "content": piece})
         tokens = unit_tokens(whole, count)
         if tokens <= limit_tokens:
-            pieces.append(whole.model_copy(update={"token_count": tokens}))
+            yield whole.model_copy(update={"token_count": tokens})
             continue
         overhead_tokens = unit_tokens(_with_text(whole, ""), count)
-        room_tokens = max(limit_tokens - overhead_tokens, 1)
+        room_tokens = limit_tokens - overhead_tokens
+        if room_tokens < 1:
+            raise InvalidRecord(
+                "too-large",
+                f"alias, created_at and role of message {index} take {overhead_tokens} tokens of the {limit_tokens} "
+                "that a window holds; shorten them",
+            )
         for part, text in enumerate(split_text(_text_of(whole), room_tokens, count)):
             cut = _with_text(whole, text).model_copy(update={"part": part})
-            pieces.append(cut.model_copy(update={"token_count": unit_tokens(cut, count)}))
-    return pieces
+            yield cut.model_copy(update={"token_count": unit_tokens(cut, count)})
 
 
 def split_text(text: str, limit_tokens: int, count: TokenCounter) -> Iterator[str]:
     """Cut a text into parts of at most `limit_tokens` each, never below one character; joined they are the text."""
     while text:
-        tokens = count(text)
-        if tokens <= limit_tokens:
+        # Only so much is looked at, so that the work grows with the text and not with its square.
+        ahead = text[: limit_tokens * CHARACTERS_AHEAD_PER_TOKEN]
+        tokens = count(ahead)
+        if tokens <= limit_tokens and len(ahead) == len(text):
             yield text
             return
-        length = max(1, len(text) * limit_tokens // tokens)
+        length = len(ahead) if tokens <= limit_tokens else max(1, len(ahead) * limit_tokens // tokens)
         while length > 1 and count(text[:length]) > limit_tokens:
             length = length * 4 // 5
         cut = _border(text, length)
