@@ -1,19 +1,27 @@
 """The worker process: the roles that were asked for, side by side on one loop, and the exit code."""
 
 import asyncio
-import contextlib
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Literal, get_args
 
 import structlog
 
+from agents import extraction
 from agents.buffer import create_buffer_app
+from agents.dependencies import ExtractionDeps
+from extraction.factory import create_extractor
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.tokens import token_counter
-from streams.faust_app import FaustApp
-from streams.topics import ensure_topics
+from storage.database import create_engine
+from storage.migrate import migrate
+from streams.faust_app import FaustApp, new_app
+from streams.offsets import end_offsets
+from streams.relay import Relay
+from streams.topics import Topics, ensure_topics
 
 Role = Literal["buffer", "extraction", "relay"]
 ROLES: Final[frozenset[str]] = frozenset(get_args(Role))
@@ -29,49 +37,100 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
     Nothing later than the failing record is acknowledged in either case. Raises ConfigurationError before joining any
     group when topics, database or settings do not fit.
     """
-    unknown = roles - ROLES
-    if unknown or not roles:
-        raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}; unknown: {', '.join(unknown)}")
+    if not roles or roles - ROLES:
+        raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}, not {', '.join(sorted(roles))}")
     stop = stop or asyncio.Event()
-    failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    failures: list[BaseException] = []
 
     def on_fatal(error: BaseException) -> None:
-        if not failure.done():
-            failure.set_result(error)
+        failures.append(error)
+        stop.set()
 
     partitions = await ensure_topics(settings.kafka, settings.buffer)
     async with AsyncExitStack() as stack:
+        # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
+        if roles & {"extraction", "relay"}:
+            await _enter_storage_roles(stack, settings, roles, partitions, on_fatal)
         if "buffer" in roles:
             count_tokens = token_counter(
-                settings.buffer.tokenizer,
-                lambda reason: log.warning("buffer.tokens_estimated", reason=reason),
+                settings.buffer.tokenizer, lambda reason: log.warning("buffer.tokens_estimated", reason=reason)
             )
             app = create_buffer_app(settings.kafka, settings.buffer, partitions, count_tokens, on_fatal)
-            await stack.enter_async_context(running_app(app, on_fatal))
+            await stack.enter_async_context(_running_app(app, on_fatal))
         log.info("worker.started", roles=sorted(roles), partitions=partitions)
-        failure.add_done_callback(lambda _: stop.set())
         await stop.wait()
         log.info("worker.stopping")
-    if failure.done():
-        log.error("worker.failed", exc_info=failure.result())
-        return EXIT_FATAL
-    return EXIT_OK
+    for error in failures:
+        log.error("worker.failed", exc_info=error)
+    return EXIT_FATAL if failures else EXIT_OK
+
+
+async def _enter_storage_roles(
+    stack: AsyncExitStack,
+    settings: Settings,
+    roles: frozenset[str],
+    partitions: int,
+    on_fatal: Callable[[BaseException], None],
+) -> None:
+    await migrate(settings.storage.database_url.get_secret_value(), embedding_dimension=settings.embedding_dimension)
+    engine = create_engine(settings.storage)
+    stack.push_async_callback(engine.dispose)
+    worker_name = f"{socket.gethostname()}-{os.getpid()}"
+    if "relay" in roles:
+        relay = Relay(engine, settings.kafka, settings.relay, worker_name)
+        await stack.enter_async_context(_running_relay(relay, settings.worker.shutdown_timeout_s, on_fatal))
+    if "extraction" in roles:
+        extractor = create_extractor(settings)
+        stack.push_async_callback(extractor.close)
+        if extractor.identity.name == "offline":
+            log.warning("extraction.offline", reason="facts come from rules; set extraction.provider to use a model")
+        topics = Topics(settings.kafka.topic_prefix)
+        app = new_app(topics.extraction_group, settings.kafka, partitions)
+        deps = ExtractionDeps(
+            engine=engine,
+            extractor=extractor,
+            extraction=settings.extraction,
+            buffer=settings.buffer,
+            worker=settings.worker,
+            fatal=on_fatal,
+            worker_name=worker_name,
+            keep_blobs=settings.storage.persistent_chat_blobs,
+            end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages),
+        )
+        extraction.register(app, topics.extraction_windows, partitions, deps)
+        await stack.enter_async_context(_running_app(app, on_fatal))
 
 
 @asynccontextmanager
-async def running_app(app: FaustApp, on_fatal: Callable[[BaseException], None]) -> AsyncIterator[None]:
+async def _running_app(app: FaustApp, on_fatal: Callable[[BaseException], None]) -> AsyncIterator[None]:
     """A started Faust app; a crash of any of its services is fatal, for Faust alone would only stop quietly."""
+
+    async def watch() -> None:
+        await app.wait_until_stopped()
+        on_fatal(app.crash_reason or RuntimeError(f"the Faust app {app.conf.id} stopped by itself"))
+
     await app.start()
-    watcher = asyncio.create_task(_watch(app, on_fatal))
+    watcher = asyncio.create_task(watch())
     try:
         yield
     finally:
         watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
         await app.stop()
 
 
-async def _watch(app: FaustApp, on_fatal: Callable[[BaseException], None]) -> None:
-    await app.wait_until_stopped()
-    on_fatal(app.crash_reason or RuntimeError(f"Faust app {app.conf.id} stopped by itself"))
+@asynccontextmanager
+async def _running_relay(
+    relay: Relay, timeout_s: float, on_fatal: Callable[[BaseException], None]
+) -> AsyncIterator[None]:
+    def ended(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            on_fatal(error)
+
+    running = asyncio.create_task(relay.run())
+    running.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        relay.stop()
+        await asyncio.wait([running], timeout=timeout_s)
+        running.cancel()
