@@ -101,7 +101,7 @@ def split_messages(unit: Unit) -> list[Unit]:
     """A unit for each message of a whole blob; the unit itself if it is no whole blob or has one message."""
     if unit.message_index is not None or len(messages_of(unit)) < 2:
         return [unit]
-    return split(unit, sys.maxsize, estimate_tokens)
+    return list(split(unit, sys.maxsize, estimate_tokens))
 
 
 def rejoin(units: Iterable[Unit], findings: Findings) -> Findings:

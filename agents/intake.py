@@ -54,6 +54,11 @@ class Intake:
         self._failed = False
         self._stopping = False
 
+    @property
+    def pending(self) -> int:
+        """Records read and not finished."""
+        return self._queues.size
+
     async def run(self, records: AsyncIterator[Record]) -> None:
         """Read until cancelled, also after an error: Faust would restart an agent that ends, past the error."""
         if not self._tasks:
@@ -114,13 +119,13 @@ class Intake:
             )
             self._queues.add(Delivery(ticket, window, position))
 
-    async def _settle(self, batch: Sequence[Delivery]) -> bool:
+    async def _settle(self, batch: Sequence[Delivery], full: asyncio.Event) -> bool:
         records = [(delivery.record, delivery.position) for delivery in batch]
 
         def is_ours() -> bool:
             return any(self._tracker.is_current(delivery.ticket) for delivery in batch)
 
-        return await self._settler.settle(batch[0].user, records, is_ours)
+        return await self._settler.settle(batch[0].user, records, is_ours, full)
 
     def _finished(self, batch: Sequence[Delivery]) -> None:
         for delivery in batch:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -38,19 +38,21 @@ class Settler:
         """Begin nothing again: what waits for another attempt is handed back at once."""
         self._stopping.set()
 
-    async def settle(self, user: UserKey, records: Records, is_ours: Callable[[], bool]) -> bool:
+    async def settle(self, user: UserKey, records: Records, is_ours: Callable[[], bool], full: asyncio.Event) -> bool:
         """True when the records are applied or held; `records` are one command, or windows of one blob type.
 
-        Waits as long as it takes while Postgres is away. False, with nothing done, when `is_ours` says that another
-        worker has the records, or after `stop`.
+        A user who has to wait is held after `hold_after_s`, or once `full` is set, for then nobody else's records are
+        read. Waits as long as it takes while Postgres is away. False, with nothing done, when `is_ours` says that
+        another worker has the records, or after `stop`.
         """
         clock, settings = self._deps.clock, self._deps.extraction
         hold_at_s = clock.monotonic() + settings.hold_after_s
         failures = 0
         hold_reason = BEHIND_HELD
         while is_ours() and not self._stopping.is_set():
+            must_hold = failures > 0 and (full.is_set() or clock.monotonic() >= hold_at_s)
             try:
-                if failures and clock.monotonic() >= hold_at_s:
+                if must_hold:
                     await self._hold(user, records, hold_reason)
                 elif not await self._hold_behind(user, records):
                     await self.apply(user, records, failures + 1)
@@ -70,7 +72,8 @@ class Settler:
                     failures=failures,
                     delay_s=round(delay_s, 3),
                 )
-                await self._sleep(delay_s)
+                # Where holding itself has failed, for Postgres is away, only time helps.
+                await self._sleep(delay_s, None if must_hold else full)
         return False
 
     async def apply(
@@ -91,9 +94,14 @@ class Settler:
         jitter = self._deps.clock.jitter()
         return backoff_s(failures, settings.retry_min_s, settings.retry_max_s, error.delay_s, jitter)
 
-    async def _sleep(self, delay_s: float) -> None:
-        """Until the delay is over or `stop` is called."""
-        waits = [asyncio.ensure_future(self._deps.clock.sleep(delay_s)), asyncio.create_task(self._stopping.wait())]
+    async def _sleep(self, delay_s: float, full: asyncio.Event | None) -> None:
+        """Until the delay is over, `stop` is called, or the user can be held because the queue is full."""
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(self._deps.clock.sleep(delay_s)),
+            asyncio.create_task(self._stopping.wait()),
+        ]
+        if full is not None:
+            waits.append(asyncio.create_task(full.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

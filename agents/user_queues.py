@@ -32,8 +32,8 @@ class QueueLimits:
     batch_tokens: int
 
 
-# Whether the batch is done; False hands it back.
-Settle = Callable[[Sequence[Delivery]], Awaitable[bool]]
+# Whether the batch is done; False hands it back. The event is set when the user's queue is full.
+Settle = Callable[[Sequence[Delivery], asyncio.Event], Awaitable[bool]]
 
 
 def batch_size(records: Sequence[Window | WindowCommand], limit_tokens: int) -> int:
@@ -60,6 +60,7 @@ class _UserQueue:
     waiting: deque[Delivery] = field(default_factory=deque)
     running: int = 0
     task: "asyncio.Task[None] | None" = None
+    full: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def size(self) -> int:
@@ -94,7 +95,12 @@ class UserQueues:
 
     async def room_for(self, user: UserKey) -> None:
         """Wait until a record of the user may be added; for one reader, which adds before it asks again."""
-        while self._size >= self._limits.records or self._user_size(user) >= self._limits.records_per_user:
+        while True:
+            queue = self._users.get(user)
+            if queue is not None and queue.size >= self._limits.records_per_user:
+                queue.full.set()
+            elif self._size < self._limits.records:
+                return
             self._room.clear()
             await self._room.wait()
 
@@ -130,19 +136,16 @@ class UserQueues:
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
 
-    def _user_size(self, user: UserKey) -> int:
-        queue = self._users.get(user)
-        return 0 if queue is None else queue.size
-
     async def _run(self, user: UserKey, queue: _UserQueue) -> None:
         while queue.waiting:
             records = [delivery.record for delivery in queue.waiting]
             queue.running = batch_size(records, self._limits.batch_tokens)
             batch = [queue.waiting.popleft() for _ in range(queue.running)]
-            if await self._settle(batch):
+            if await self._settle(batch, queue.full):
                 self._finished(batch)
             self._size -= queue.running
             queue.running = 0
+            queue.full.clear()
             self._room.set()
         del self._users[user]
 

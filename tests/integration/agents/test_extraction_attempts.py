@@ -62,6 +62,7 @@ class Bench:
         )
         self.settler = Settler(self.deps)
         self.next_offset = 0
+        self.full = asyncio.Event()
 
     async def _sleep(self, delay_s: float) -> None:
         self.slept.append(delay_s)
@@ -73,7 +74,7 @@ class Bench:
             placed.append((record, window_position(self.next_offset)))
             self.next_offset += 1
         user = (records[0].project_id, records[0].user_id)
-        return await self.settler.settle(user, placed, lambda: True)
+        return await self.settler.settle(user, placed, lambda: True, self.full)
 
     async def memos(self, user_id: str = "u1") -> dict[str, str]:
         async with self.engine.connect() as connection:
@@ -319,6 +320,17 @@ async def test_a_user_who_waits_too_long_is_held_with_what_comes_later_and_appli
         ("flush", 2),
         ("window", 3),
     ]
+
+
+async def test_a_waiting_user_whose_queue_is_full_is_held_at_once(engine: AsyncEngine) -> None:
+    async def rule(messages: Sequence[Message]) -> None:
+        bench.full.set()
+        raise RetryLater("away")
+
+    bench = Bench(engine, ScriptedExtractor(rule), hold_after_s=3600.0)
+    assert await bench.settle(chat_window("a", "one"))
+    assert len(bench.extractor.calls) == 1
+    assert [row[0] for row in await bench.rows(held_windows, "reason", order="number")] == ["endpoint-away"]
 
 
 async def test_a_held_user_who_fails_again_stays_held_and_is_due_later(engine: AsyncEngine) -> None:

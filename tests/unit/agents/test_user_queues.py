@@ -20,6 +20,7 @@ class Bench:
         self.tracker = PrefixTracker()
         self.begun: list[list[int]] = []
         self.finished: list[int] = []
+        self.full = asyncio.Event()
         self.errors: list[BaseException] = []
         self.doors: dict[int, asyncio.Future[None]] = {}
         self.queues = UserQueues(self._settle, self._finished, self.errors.append, limits)
@@ -37,7 +38,8 @@ class Bench:
             door.set_exception(error)
         await turns()
 
-    async def _settle(self, batch: Sequence[Delivery]) -> bool:
+    async def _settle(self, batch: Sequence[Delivery], full: asyncio.Event) -> bool:
+        self.full = full
         offsets = [delivery.ticket.offset for delivery in batch]
         self.begun.append(offsets)
         door = self.doors[offsets[0]] = asyncio.get_running_loop().create_future()
@@ -108,8 +110,10 @@ async def test_the_reader_waits_when_a_user_has_too_many_windows() -> None:
     reader = asyncio.create_task(bench.queues.room_for(("default", "u1")))
     await turns()
     assert not reader.done()
+    assert bench.full.is_set()
     await bench.let_go(0)
     assert reader.done()
+    assert not bench.full.is_set()
 
 
 async def test_the_reader_waits_when_all_users_together_have_too_many_windows() -> None:
