@@ -1,5 +1,6 @@
 """Settings of a command, with the addresses of a system that `memostream up` runs in the data folder."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ def settings_of(place: Place, *, environ: Mapping[str, str] | None = None) -> Se
 
     Raises ConfigurationError as `load_settings` does.
     """
+    quiet_libraries()
     settings = load_settings(place.config, environ)
     configured = explicit_addresses(settings)
     running = None if configured == {"kafka", "storage"} else running_system(place.data_dir)
@@ -28,6 +30,11 @@ def settings_of(place: Place, *, environ: Mapping[str, str] | None = None) -> Se
         for part, section in ((f"Kafka at {settings.kafka.bootstrap_servers}", "kafka"), ("Postgres", "storage")):
             note(f"{part}: {'as configured' if section in configured else elsewhere}")
     return settings
+
+
+def quiet_libraries() -> None:
+    """Keep aiokafka's remarks off the terminal: what it cannot put right by itself is raised."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def running_system(data_dir: Path) -> "EmbeddedAddresses | None":

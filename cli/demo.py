@@ -12,7 +12,7 @@ import orjson
 from rich.rule import Rule
 from rich.text import Text
 
-from cli.addresses import overridden
+from cli.addresses import overridden, quiet_libraries
 from cli.console import out, printable
 from cli.flushing import Flush, flush_all
 from cli.sending import open_sources, send_lines
@@ -47,6 +47,7 @@ async def demo(config: Path | None, data_dir: Path | None, stop: asyncio.Event) 
     settings = _demo_settings(load_settings(config))
     # Only errors: the worker's log would stand between the change events.
     configure_logging(settings.worker.model_copy(update={"log_level": "error"}))
+    quiet_libraries()
     showing = asyncio.ensure_future(_in_folder(settings, data_dir))
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait([showing, stopped], return_when=asyncio.FIRST_COMPLETED)

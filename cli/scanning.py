@@ -1,5 +1,6 @@
 """Reading ranges of topics once, in bounded batches; committed records only."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from streams.topics import partition_counts
 
 BATCH_RECORDS: Final = 1000
 POLL_MS: Final = 100
+RETRY_S: Final = 0.2
 # Fewer are read to be counted.
 COUNTED_RECORDS: Final = 500
 # A broker that makes no progress for so long has gone away.
@@ -47,9 +49,20 @@ class TopicScanner:
         return {p.partition: first[p] for p in partitions}, {p.partition: last[p] for p in partitions}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """Next offsets that the group has committed, of the partitions that have any."""
-        with translated(f"reading the offsets of group {group}"):
-            offsets = await self._admin.list_consumer_group_offsets(group)
+        """Next offsets that the group has committed, of the partitions that have any.
+
+        Waits for the group's coordinator, which a new broker has to elect first.
+        """
+        deadline = time.monotonic() + SILENCE_S
+        while True:
+            try:
+                with translated(f"reading the offsets of group {group}"):
+                    offsets = await self._admin.list_consumer_group_offsets(group)
+                break
+            except RetryLater:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(RETRY_S)
         return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic and found.offset >= 0}
 
     async def scan(self, topic: str, first: Offsets, end: Offsets) -> AsyncIterator[Sequence[Any]]:

@@ -83,11 +83,12 @@ def profile_view(profile: Profile) -> RenderableType:
     if not profile.slots:
         return Padding(Text("no facts yet", "dim"), (0, 0, 0, 2))
     table = plain_table("topic", "fact", "said", "from messages")
+    table.columns[0].min_width = max(len(f"{slot.topic}/{slot.sub_topic}") for slot in profile.slots)
     for slot in profile.slots:
         table.add_row(
-            Text(printable(f"{slot.topic}/{slot.sub_topic}"), "cyan"),
+            Text(printable(f"{slot.topic}/{slot.sub_topic}"), "cyan", no_wrap=True),
             Text(printable(slot.content), overflow="fold"),
-            Text(short_time(slot.occurred_at), "dim", no_wrap=True),
+            Text(slot.occurred_at.strftime("%Y-%m-%d"), "dim", no_wrap=True),
             Text(printable(", ".join(slot.message_ids)), "dim", overflow="fold"),
         )
     return table
