@@ -77,6 +77,9 @@ class RocksPartitionStore:
             if _now_ms() - saved_at_ms > TOMBSTONE_RETENTION_MS // 2:
                 log.info("buffer.store_too_old", folder=folder.name)
                 self.destroy()
+            elif not self._is_readable():
+                log.warning("buffer.store_discarded", folder=folder.name, error="a block is damaged")
+                self.destroy()
             else:
                 self.next_offset = offset
 
@@ -108,6 +111,19 @@ class RocksPartitionStore:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._database = self._open()
         self.next_offset = None
+
+    def _is_readable(self) -> bool:
+        # `items` ends at a damaged block as if nothing came after it; only the iterator's status tells.
+        iterator = self._database.iter()
+        iterator.seek_to_first()
+        while iterator.valid():
+            iterator.next()
+        try:
+            iterator.status()
+        # rocksdict raises bare Exception subclasses.
+        except Exception:  # noqa: BLE001
+            return False
+        return True
 
     def _open(self) -> Rdict:
         self._folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,234 @@
+"""When windows close, in record time, and how what is too large is packed and split."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.conversation import messages_of
+from schemas.errors import InvalidRecord
+from schemas.settings import BufferSettings
+from schemas.tokens import estimate_tokens
+from schemas.windows import Position, Unit
+from streams.windowing import (
+    Head,
+    WindowPolicy,
+    add,
+    close_after,
+    close_before,
+    pack,
+    record_time_ms,
+    split,
+    split_text,
+    tail_deadline_ms,
+    unit_tokens,
+)
+from tests.support.buffer_step import DAY_MS, HOUR_MS, START_MS, policy, unit
+
+TEXTS = st.text(alphabet="ab .,!?;\n\n我喜欢北京。，！？é😀", max_size=300)
+
+
+def head(**changes: Any) -> Head:
+    base = add(None, unit("b1", tokens=10), START_MS, 100)
+    return replace(base, **changes)
+
+
+def test_nothing_closes_a_young_and_small_buffer() -> None:
+    assert close_before(head(), START_MS + HOUR_MS, 100, policy()) is None
+    assert close_after(head(), policy()) is None
+
+
+def test_a_gap_longer_than_the_interval_closes_the_window_before_the_record_joins() -> None:
+    assert close_before(head(), START_MS + HOUR_MS + 1, 100, policy()) == "idle"
+
+
+def test_a_window_closes_at_its_maximal_age_though_its_user_never_pauses() -> None:
+    talkative = head(last_ms=START_MS + DAY_MS)
+    assert close_before(talkative, START_MS + DAY_MS, 100, policy()) is None
+    assert close_before(talkative, START_MS + DAY_MS + 1, 100, policy()) == "age"
+
+
+def test_a_window_closes_before_a_blob_that_would_burst_it() -> None:
+    assert close_before(head(size_bytes=900), START_MS, 100, policy(max_bytes=1000)) is None
+    assert close_before(head(size_bytes=901), START_MS, 100, policy(max_bytes=1000)) == "size"
+
+
+def test_a_window_closes_when_it_is_full_of_tokens_blobs_or_bytes() -> None:
+    assert close_after(head(tokens=1024), policy(close_tokens=1024)) == "tokens"
+    assert close_after(head(tokens=1023), policy(close_tokens=1024)) is None
+    assert close_after(head(next_entry=5), policy(max_blobs=5)) == "size"
+    assert close_after(head(next_entry=4), policy(max_blobs=5)) is None
+    assert close_after(head(size_bytes=1000), policy(max_bytes=1000)) == "size"
+
+
+def test_a_head_counts_what_joins_it() -> None:
+    first = add(None, unit("b1", tokens=10, recorded_at_ms=5000), 4000, 100)
+    second = add(first, unit("b2", tokens=7, recorded_at_ms=4500), 4200, 50)
+    assert second == Head(
+        first_entry=0,
+        next_entry=2,
+        tokens=17,
+        size_bytes=150,
+        first_ms=4000,
+        last_ms=4200,
+        first_recorded_ms=5000,
+        last_recorded_ms=5000,
+        last_blob_id="b2",
+    )
+    assert second.count == 2
+
+
+def test_record_time_is_when_the_blob_occurred() -> None:
+    backfilled = unit(occurred_at_ms=START_MS - 90 * DAY_MS, recorded_at_ms=START_MS)
+    assert record_time_ms(backfilled, None) == START_MS - 90 * DAY_MS
+
+
+def test_a_clock_ahead_counts_as_the_time_of_the_record() -> None:
+    ahead = unit(occurred_at_ms=START_MS + 365 * DAY_MS, recorded_at_ms=START_MS)
+    assert record_time_ms(ahead, None) == START_MS
+
+
+def test_a_clock_that_jumps_back_does_not_turn_record_time_back() -> None:
+    back = unit(occurred_at_ms=START_MS - DAY_MS)
+    assert record_time_ms(back, head(last_ms=START_MS)) == START_MS
+
+
+def test_a_forwarded_record_keeps_the_time_of_its_origin() -> None:
+    origin = Position(topic="t", partition=1, offset=7, timestamp_ms=START_MS - 5)
+    assert record_time_ms(unit(occurred_at_ms=START_MS, recorded_at_ms=START_MS, origin=origin), None) == START_MS - 5
+
+
+def test_a_tail_is_due_when_its_user_was_idle_for_the_interval() -> None:
+    assert tail_deadline_ms(head(), START_MS + 5, policy()) == START_MS + HOUR_MS
+
+
+def test_a_tail_is_due_at_its_maximal_age_if_that_comes_first() -> None:
+    old = head(last_recorded_ms=START_MS + DAY_MS - 5)
+    assert tail_deadline_ms(old, START_MS + DAY_MS, policy()) == START_MS + DAY_MS
+
+
+def test_a_record_from_a_clock_ahead_does_not_put_its_tail_off() -> None:
+    ahead = head(first_recorded_ms=START_MS + DAY_MS, last_recorded_ms=START_MS + DAY_MS)
+    assert tail_deadline_ms(ahead, START_MS, policy()) == START_MS + HOUR_MS
+
+
+def test_a_policy_never_makes_windows_that_their_topic_does_not_take() -> None:
+    settings = BufferSettings(max_blob_bytes=200_000, max_window_bytes=1_000_000)
+    assert WindowPolicy.from_settings(settings).max_bytes == 200_000
+
+
+SIZED = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 60)), max_size=30)
+
+
+@given(SIZED, st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
+def test_packing_loses_nothing_and_exceeds_no_limit(
+    sizes: list[tuple[int, int]], process_tokens: int, max_bytes: int, max_blobs: int
+) -> None:
+    units = [(unit(f"b{n}", tokens=tokens), size) for n, (tokens, size) in enumerate(sizes)]
+    size_of = {held.blob_id: size for held, size in units}
+    limits = policy(process_tokens=process_tokens, max_bytes=max_bytes, max_blobs=max_blobs)
+    windows = list(pack(units, limits))
+    assert [held.blob_id for window in windows for held in window] == [held.blob_id for held, _ in units]
+    for window in windows:
+        assert len(window) <= max_blobs
+        # One that is too large alone cannot be helped here.
+        if len(window) > 1:
+            assert sum(held.token_count for held in window) <= process_tokens
+            assert sum(size_of[held.blob_id] for held in window) <= max_bytes
+
+
+def test_packing_opens_no_window_that_the_one_before_could_have_held() -> None:
+    units = [(unit(f"b{n}", tokens=10), 10) for n in range(6)]
+    assert [len(window) for window in pack(units, policy(process_tokens=20))] == [2, 2, 2]
+
+
+@given(TEXTS, st.integers(1, 40))
+def test_no_character_is_lost_and_no_part_above_the_limit(text: str, limit_tokens: int) -> None:
+    parts = list(split_text(text, limit_tokens, estimate_tokens))
+    assert "".join(parts) == text
+    assert all(part and estimate_tokens(part) <= limit_tokens for part in parts)
+
+
+@given(TEXTS, st.integers(1, 10))
+def test_a_counter_that_takes_several_tokens_a_character_ends_too(text: str, limit_tokens: int) -> None:
+    def bytes_counter(part: str) -> int:
+        return len(part.encode())
+
+    parts = list(split_text(text, limit_tokens, bytes_counter))
+    assert "".join(parts) == text
+    assert all(bytes_counter(part) <= limit_tokens or len(part) == 1 for part in parts)
+
+
+def test_a_counter_that_counts_few_tokens_still_gets_parts_within_the_limit() -> None:
+    text = "x" * 10_000
+    parts = list(split_text(text, 5, lambda part: len(part) // 100))
+    assert "".join(parts) == text
+    assert all(len(part) // 100 <= 5 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit_tokens", "parts"),
+    [
+        ("One two. Three four. Five", 5, ["One two. ", "Three four. ", "Five"]),
+        ("a first part\n\nsecond. third", 7, ["a first part\n\n", "second. third"]),
+        ("我喜欢北京。你呢？我也是", 7, ["我喜欢北京。", "你呢？我也是"]),
+        ("abcdefghi", 2, ["abcdef", "ghi"]),
+        ("", 3, []),
+    ],
+)
+def test_texts_are_cut_at_the_best_border_within_reach(text: str, limit_tokens: int, parts: list[str]) -> None:
+    assert list(split_text(text, limit_tokens, estimate_tokens)) == parts
+
+
+def chat_of(texts: Sequence[str], **more: object) -> Unit:
+    messages = [{"role": "user", "content": text, **more} for text in texts]
+    content = {"blob_type": "chat", "fields": {"k": 1}, "blob_data": {"messages": messages}}
+    held = unit("b1", content)
+    return held.model_copy(update={"token_count": unit_tokens(held, estimate_tokens)})
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5), st.integers(12, 60))
+def test_splitting_a_blob_loses_no_character_and_respects_the_limit(texts: list[str], limit_tokens: int) -> None:
+    whole = chat_of(texts)
+    pieces = list(split(whole, limit_tokens, estimate_tokens))
+    said = ["" for _ in texts]
+    for piece in pieces:
+        assert piece.message_index is not None
+        said[piece.message_index] += "".join(message.content for message in messages_of(piece))
+        assert piece.token_count == unit_tokens(piece, estimate_tokens) <= limit_tokens
+        assert piece.content_hash == whole.content_hash
+        assert piece.content["fields"] == {"k": 1}
+    assert said == texts
+    keys = [piece.key for piece in pieces]
+    assert keys == sorted(set(keys))
+
+
+def test_messages_that_fit_stay_whole_and_parts_are_counted_from_nought() -> None:
+    pieces = list(split(chat_of(["short", "long " * 30, "short"]), 30, estimate_tokens))
+    assert [(piece.message_index, piece.part) for piece in pieces] == [(0, None), (1, 0), (1, 1), (1, 2), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("blob_type", "data"),
+    [
+        ("doc", {"content": "日本 " * 60}),
+        ("code", {"content": "x = 1\n" * 60, "language": "python"}),
+        ("summary", {"summary": "text " * 60}),
+        ("transcript", {"transcripts": [{"content": "text " * 60, "start_timestamp_in_seconds": 1.0}]}),
+    ],
+)
+def test_every_blob_type_with_text_can_be_split(blob_type: str, data: dict[str, Any]) -> None:
+    whole = unit("b1", {"blob_type": blob_type, "blob_data": data})
+    pieces = list(split(whole, 30, estimate_tokens))
+    text = "".join(message.content for message in messages_of(whole))
+    assert "".join(message.content for piece in pieces for message in messages_of(piece)) == text
+    assert len(pieces) > 2
+    assert all(piece.token_count <= 30 for piece in pieces)
+
+
+def test_a_line_without_room_for_text_is_refused() -> None:
+    with pytest.raises(InvalidRecord, match="alias, created_at and role of message 0 take"):
+        list(split(chat_of(["hello " * 30], alias="Ann" * 40), 30, estimate_tokens))
