@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agents.bisection import Merged, extract_units, merge_topics
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import HEALTH_PART, Endpoint
-from agents.faults import UNSUPPORTED_CONTENT, Findings, Parked, UserKey, split_messages, units_behind
+from agents.faults import CUT_DIFFERENTLY, UNSUPPORTED_CONTENT, Findings, Parked, UserKey, split_messages, units_behind
 from schemas.conversation import messages_of
-from schemas.errors import EndpointRefused
+from schemas.errors import EndpointRefused, RetryLater
 from schemas.memory import Extraction, MemoryUpdate, Profile
 from schemas.windows import Position, Unit, Window
 from storage.applying import Application, ParkedUnit, ProfileMoved, UnitsMoved, apply
@@ -20,6 +21,9 @@ from storage.reading import look_up_units, read_profile
 from storage.units import ID_CONFLICT, UnitBook, UnitOutcome, covers
 
 log = structlog.get_logger()
+
+# How often units may move under one attempt before it counts as failed.
+MAX_RESTARTS: Final = 5
 
 InTransaction = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -63,6 +67,8 @@ def plan_units(units: Iterable[Unit], book: UnitBook) -> UnitPlan:
             skipped.append((unit, "parked"))
         elif outcome == "conflict":
             parked.append(Parked(unit, ID_CONFLICT, "another blob came with the same id before"))
+        elif "applied" in book.pieces(unit).values():
+            parked.append(Parked(unit, CUT_DIFFERENTLY, "parts of this message are applied, cut at other borders"))
         elif not messages_of(unit):
             parked.append(Parked(unit, UNSUPPORTED_CONTENT, f"a {unit.content['blob_type']} holds no text"))
         else:
@@ -93,8 +99,11 @@ class Applier:
         `attempts` counts this one; `in_transaction` is run inside the transaction, after everything else.
         """
         try:
-            while not await self._apply(user, windows, attempts, in_transaction):
+            for _ in range(MAX_RESTARTS):
+                if await self._apply(user, windows, attempts, in_transaction):
+                    return
                 log.info("extraction.units_moved", project_id=user[0], user_id=user[1])
+            raise RetryLater("other workers apply the same units again and again")
         except EndpointRefused as error:
             self._deps.health.report(HEALTH_PART, str(error))
             raise
@@ -126,7 +135,7 @@ class Applier:
                 update=merged.update,
                 applied=findings.applied,
                 parked=tuple(
-                    ParkedUnit(parked.unit, parked.reason, parked.detail, attempts)
+                    ParkedUnit(parked.unit, parked.reason, parked.detail, attempts, parked.stage, parked.exception)
                     for parked in plan.parked + findings.parked
                 ),
                 skipped=plan.skipped,
@@ -173,7 +182,9 @@ class Applier:
         behind, others = units_behind(findings.applied, merged.refused)
         if not behind:
             behind, others = list(findings.applied), []
-        poison = Findings(parked=tuple(Parked(unit, merged.reason, merged.detail) for unit in behind))
+        poison = Findings(
+            parked=tuple(Parked(unit, merged.reason, merged.detail, "merge", merged.exception) for unit in behind)
+        )
         return (
             replace(findings, extraction=Extraction(), applied=()) + poison + await self._extract(user, others, profile)
         )

@@ -34,6 +34,7 @@ class Merged:
     refused: frozenset[MessageId] = frozenset()
     reason: str = ""
     detail: str = ""
+    exception: str | None = None
 
 
 async def extract_units(call: ExtractCall, units: Sequence[Unit]) -> Findings:
@@ -49,13 +50,12 @@ async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
     """Merge in one call if that goes, else topic by topic; a topic that cannot be merged alone is refused."""
     try:
         return Merged(await call(extraction))
-    except ContextTooLong as error:
-        reason, detail = TOO_LONG, str(error)
-    except ContentRejected as error:
-        reason, detail = CONTENT_REJECTED, str(error)
+    except (ContextTooLong, ContentRejected) as error:
+        reason = TOO_LONG if isinstance(error, ContextTooLong) else CONTENT_REJECTED
+        detail, exception = str(error), type(error).__name__
     topics = list(dict.fromkeys(fact.topic for fact in extraction.facts))
     if len(topics) < 2:
-        return Merged(MemoryUpdate(), _message_ids(extraction), reason, detail)
+        return Merged(MemoryUpdate(), _message_ids(extraction), reason, detail, exception)
     first_topics = set(topics[: len(topics) // 2])
     # One half carries gists and summary, for they must not be embedded and kept twice.
     first = await merge_topics(call, replace(extraction, facts=_facts(extraction, first_topics)))
@@ -72,6 +72,7 @@ async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
         first.refused | second.refused,
         first.reason or second.reason,
         first.detail or second.detail,
+        first.exception or second.exception,
     )
 
 
@@ -91,7 +92,7 @@ async def _extract(call: ExtractCall, units: Sequence[Unit]) -> Findings:
             return Findings(await _extract_halves(call, messages_of(unit)), (unit,))
         except ContentRejected as error:
             rejected = error
-    return Findings(parked=(Parked(unit, CONTENT_REJECTED, str(rejected)),))
+    return Findings(parked=(Parked(unit, CONTENT_REJECTED, str(rejected), exception=type(rejected).__name__),))
 
 
 async def _extract_halves(call: ExtractCall, messages: Sequence[Message]) -> Extraction:

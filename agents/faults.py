@@ -15,6 +15,7 @@ from streams.windowing import split
 CONTENT_REJECTED: Final = "content-rejected"
 TOO_LONG: Final = "too-long"
 UNSUPPORTED_CONTENT: Final = "unsupported-content"
+CUT_DIFFERENTLY: Final = "cut-differently"
 
 UserKey = tuple[str, str]
 
@@ -47,6 +48,8 @@ class Parked:
     unit: Unit
     reason: str
     detail: str
+    stage: str = "extract"
+    exception: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
