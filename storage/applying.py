@@ -69,7 +69,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class AppliedResult:
-    """What was written. `revision` is the user's afterwards."""
+    """What was written. `revision` is the user's afterwards, or the one that was read if only the ledger was."""
 
     revision: int
     profile_changes: int
@@ -86,10 +86,14 @@ async def apply(
     Raises ProfileMoved if the user's revision is not `read_revision` any more and the update changes anything,
     and UnitsMoved if a unit is not open any more (or has pieces that are applied): the caller rolls back.
     """
+    if not application.applied and not application.parked:
+        # No row of the user's is made: all may be erased, and the user forgotten.
+        await _write_ledger(connection, application, now)
+        return AppliedResult(application.read_revision, 0, None, 0, 0)
     user = await lock_user(connection, application.project_id, application.user_id, now)
     blob_ids = {unit.blob_id for unit in application.applied}
     blob_ids |= {item.unit.blob_id for item in application.parked}
-    book = await look_up_units(connection, user.project_id, user.user_id, blob_ids) if blob_ids else UnitBook()
+    book = await look_up_units(connection, user.project_id, user.user_id, blob_ids)
     check_units(application, book)
     update = storable_update(application.update) if application.applied else MemoryUpdate()
     if user.revision != application.read_revision and not _is_empty(update):

@@ -41,7 +41,7 @@ class UnitCounts:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """`position` is that of the record on extraction-windows; a forget has no `user_id`."""
+    """`position` is that of the record on extraction-windows; what is forgotten has no `user_id`."""
 
     ledger_id: UUID
     kind: LedgerKind
@@ -69,12 +69,12 @@ def ledger_id_of(record: Window | WindowCommand) -> UUID:
 def window_row(
     window: Window, position: Position, counts: UnitCounts, now: datetime, usage: Usage = NO_USAGE
 ) -> LedgerRow:
-    """The row of a finished window."""
+    """The row of a finished window; one that a forget has erased does not name the user again."""
     return LedgerRow(
         ledger_id=window.window_id,
         kind="window",
         project_id=window.project_id,
-        user_id=window.user_id,
+        user_id=None if counts.outcome == "erased" else window.user_id,
         position=position,
         outcome=counts.outcome,
         recorded_at=now,

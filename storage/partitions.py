@@ -1,19 +1,26 @@
 """The monthly partitions of `units`."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.units import month_start, partition_name
 
+LOCK_TIMEOUT_MS: Final = 5000
+
 
 async def ensure_unit_partitions(connection: AsyncConnection, now: datetime) -> None:
     """Create this month's and next month's partition, where missing; call it at the start and once a day.
 
+    In a transaction of its own: it gives up on a lock after a few seconds, which may be tried again later.
+
     A month for which the default partition holds rows already stays there: they cannot be moved without a
     lock on all units, and reading is the same.
     """
+    # Making a partition waits for whoever reads units, and makes others wait meanwhile.
+    await connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
     for months_later in (0, 1):
         start = month_start(now.astimezone(UTC), months_later)
         end = month_start(start, 1)

@@ -205,7 +205,7 @@ ledger: Final = Table(
     _text("kind"),
     _optional_text("command_id"),
     _text("project_id"),
-    # Null for a forget, whose row must not name the user.
+    # Null for a forget and for erased windows: they must not name the user.
     _optional_text("user_id"),
     # Where the record lies on extraction-windows.
     _text("topic"),

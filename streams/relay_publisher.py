@@ -1,7 +1,8 @@
 """Publishes batches of one relay shard, each as a Kafka transaction that fences every earlier owner of the shard."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -15,10 +16,11 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     RecordTooLargeError,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
 )
 from aiokafka.structs import RecordMetadata
 
-from schemas.errors import MemostreamError, RetryLater
+from schemas.errors import ConfigurationError, MemostreamError, RetryLater
 from schemas.settings import KafkaSettings
 from storage.outbox import AggregateType, OutboxRow
 from streams.clients import new_producer, translated
@@ -50,7 +52,7 @@ class ShardPublisher:
 
     async def open(self) -> None:
         """Fence the former owner and settle its open transaction: after the claim, before the outbox is read."""
-        with translated("opening a relay shard"):
+        with _told_apart("opening a relay shard"):
             async with asyncio.timeout(self._timeout_s):
                 await self._producer.start()
 
@@ -60,24 +62,11 @@ class ShardPublisher:
         Raises LeaseLost if another relay has taken the shard, RecordRefused for one that is too large, and
         RetryLater when the broker is away; then the rows may or may not be published.
         """
-        with translated("publishing"):
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._producer.begin_transaction()
-                    await self._send_all(rows)
-                    await self._producer.commit_transaction()
-            except InvalidProducerEpoch as error:
-                raise ProducerFenced from error
-            except _TOO_LARGE as error:
-                raise RecordRefused(f"Kafka refuses a record: {type(error).__name__}") from error
-            except KafkaError as error:
-                if isinstance(error, _TRANSLATED):
-                    raise
-                # Whatever it is, the producer is broken and a new one may not be.
-                raise RetryLater(f"Kafka, publishing: {type(error).__name__}") from error
-            except (IllegalOperation, AssertionError) as error:
-                # aiokafka asserts its own states: the transaction failed between two calls.
-                raise RetryLater("Kafka, publishing: the transaction failed") from error
+        with _told_apart("publishing"):
+            async with asyncio.timeout(self._timeout_s):
+                await self._producer.begin_transaction()
+                await self._send_all(rows)
+                await self._producer.commit_transaction()
 
     async def close(self) -> None:
         """Stop the producer; the broker or the next owner aborts what is open."""
@@ -112,6 +101,27 @@ def topic_of(topics: Topics, aggregate_type: AggregateType) -> str:
             return topics.profiles
         case "dead-letters":
             return topics.dead_letters
+
+
+@contextmanager
+def _told_apart(what: str) -> Iterator[None]:
+    """Kafka's errors by what a relay must do; beyond `translated`, all that a new producer may cure."""
+    with translated(what):
+        try:
+            yield
+        except InvalidProducerEpoch as error:
+            raise ProducerFenced from error
+        except TransactionalIdAuthorizationFailed as error:
+            raise ConfigurationError(f"Kafka, {what}: the transactional id is not allowed") from error
+        except _TOO_LARGE as error:
+            raise RecordRefused(f"Kafka, {what}: {type(error).__name__}") from error
+        except KafkaError as error:
+            if isinstance(error, _TRANSLATED):
+                raise
+            raise RetryLater(f"Kafka, {what}: {type(error).__name__}") from error
+        except (IllegalOperation, AssertionError) as error:
+            # aiokafka asserts its own states: the transaction failed between two calls.
+            raise RetryLater(f"Kafka, {what}: the transaction failed") from error
 
 
 async def _all_delivered(sent: Sequence["asyncio.Future[RecordMetadata]"]) -> None:

@@ -139,7 +139,7 @@ async def test_a_second_delivery_with_all_units_skipped_keeps_only_the_first_led
     before = [await rows_of(engine, table) for table in (*MEMORY_TABLES, users)]
     result = await apply_once(
         engine,
-        application(one, applied=(), skipped=[(one.units[0], "applied")]),
+        application(one, read_revision=1, applied=(), skipped=[(one.units[0], "applied")]),
         NOW + timedelta(hours=1),
     )
     assert result.revision == 1

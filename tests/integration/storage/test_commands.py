@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.windows import WindowCommand
 from storage import outbox
+from storage.applying import UnitsMoved
 from storage.commands import apply_command
 from storage.holding import hold, read_held
 from storage.ledger import command_ledger_id, read_ledger
@@ -23,6 +25,8 @@ from storage.tables import outbox as outbox_table
 from tests.integration.storage.builders import (
     NOW,
     NOW_MS,
+    application,
+    apply_once,
     command,
     count_of,
     position,
@@ -91,6 +95,23 @@ async def test_what_was_sent_before_the_forget_is_erased_and_what_came_after_is_
         "new",
         "erased",
     ]
+
+
+async def test_an_erased_window_that_comes_after_does_not_name_the_user_again(engine: AsyncEngine) -> None:
+    await _apply(engine, command("forget-user", offset=50))
+    late = window(unit("b1", 40))
+    await apply_once(engine, application(late, applied=(), skipped=[(late.units[0], "erased")]))
+    assert await count_of(engine, users) == 0
+    assert await rows_of(engine, ledger, "kind", "outcome", "user_id", "erased_count") == [
+        ("forget-user", "done", None, 0),
+        ("window", "erased", None, 1),
+    ]
+
+
+async def test_a_window_that_a_forget_overtook_is_refused_under_the_lock(engine: AsyncEngine) -> None:
+    await _apply(engine, command("forget-user", offset=50))
+    with pytest.raises(UnitsMoved):
+        await apply_once(engine, application(window(unit("b1", 40))))
 
 
 async def test_a_user_who_comes_back_goes_on_from_the_last_revision_and_seq(engine: AsyncEngine) -> None:

@@ -182,6 +182,39 @@ async def test_what_a_killed_relay_had_not_committed_is_not_seen(engine: AsyncEn
     assert len(await _profiles(kafka)) == 1
 
 
+async def test_relays_that_are_cancelled_again_and_again_lose_nothing_and_end_on_the_newest_state(
+    engine: AsyncEngine, kafka: KafkaSettings
+) -> None:
+    settings = RelaySettings(shards=2, lease_s=1.5, poll_interval_s=0.1, batch_rows=3)
+    users = ("ann", "bob", "cat", "dan")
+
+    async def write() -> None:
+        for number in range(12):
+            for user in users:
+                await remember(engine, f"b{number}", f"company {number}", user_id=user)
+
+    async def cancel_again_and_again() -> None:
+        for number in range(8):
+            task = asyncio.create_task(Relay(engine, kafka, settings, f"cancelled-{number}").run())
+            await asyncio.sleep(0.4)
+            task.cancel()
+            await asyncio.wait([task])
+
+    await asyncio.gather(write(), cancel_again_and_again())
+    async with running(Relay(engine, kafka, settings, "last")):
+        await _until_empty(engine)
+
+    first_seen: dict[str, dict[str, str]] = defaultdict(dict)
+    last_seen: dict[str, str] = {}
+    for record in await _profiles(kafka):
+        user, content = _header(record, "ce_subject"), json.loads(record.value or b"")["profile"][0]["content"]
+        first_seen[user].setdefault(_header(record, "ce_id"), content)
+        last_seen[user] = content
+    for user in users:
+        assert list(first_seen[user].values()) == [f"company {number}" for number in range(12)]
+        assert last_seen[user] == "company 11"
+
+
 async def test_shards_are_shared_by_two_relays_and_go_to_the_one_that_stays(
     engine: AsyncEngine, kafka: KafkaSettings
 ) -> None:
