@@ -236,6 +236,26 @@ async def test_workers_that_join_and_leave_apply_every_window_once_and_in_the_us
         assert numbers == sorted(numbers)
 
 
+@pytest.mark.chaos
+async def test_a_worker_that_was_frozen_past_its_session_applies_nothing_twice(bench: Bench) -> None:
+    windows = [chat_window(f"n{number:03}", user_id=f"u{number % 4}", offset=number) for number in range(40)]
+    async with AsyncExitStack() as stack:
+        frozen = await stack.enter_async_context(bench.worker(pause_s=0.2))
+        await bench.send(*windows[:30])
+        await bench.until_applied(windows[:4])
+        frozen.send_signal(signal.SIGSTOP)
+        second = await stack.enter_async_context(bench.worker(pause_s=0.2))
+        await bench.until_applied(windows[:30])
+        frozen.send_signal(signal.SIGCONT)
+        await bench.send(*windows[30:])
+        await bench.until_applied(windows)
+        await bench.until_committed(79)
+        assert await stopped(second) == 0
+        assert await stopped(frozen) == 0
+    said = Counter(identifier for (some,) in await bench.rows(events, "message_ids") for identifier in some)
+    assert said == Counter(f"{unit.blob_id}/0" for window in windows for unit in window.units)
+
+
 async def test_a_record_that_is_no_window_ends_the_worker_and_stays_uncommitted(bench: Bench) -> None:
     before = chat_window("before")
     await bench.send(before)
