@@ -37,6 +37,7 @@ LEDGER_POLL_S: Final = 2.0
 NEWS_GATHERED_S: Final = 0.05
 LEDGER_BATCH: Final = 5000
 SHOW_S: Final = 0.1
+LOG_APPEND_TIME: Final = 1
 
 User = tuple[str, str]
 
@@ -151,14 +152,17 @@ async def _send(settings: Settings, topics: Topics, users: Sequence[User], parti
                 key = user_id.encode()
                 value = command.model_dump_json(exclude_none=True).encode()
                 partition = partition_for(key, partitions)
-                sent.append((command, await client.send(topics.chat_messages, value, key, partition)))
-            for command, future in sent:
-                metadata = await future
+                now_ms = time.time_ns() // 1_000_000
+                delivered = await client.send(topics.chat_messages, value, key, partition, timestamp_ms=now_ms)
+                sent.append((command, now_ms, delivered))
+            for command, sent_ms, delivered in sent:
+                metadata = await delivered
                 position = Position(
                     topic=metadata.topic,
                     partition=metadata.partition,
                     offset=metadata.offset,
-                    timestamp_ms=metadata.timestamp,
+                    # Without log append time aiokafka answers with the time of the batch's first record.
+                    timestamp_ms=metadata.timestamp if metadata.timestamp_type == LOG_APPEND_TIME else sent_ms,
                 )
                 on_its_way = WindowCommand(command=command, command_id=str(command.id), position=position)
                 waited.add(command_ledger_id(on_its_way))
