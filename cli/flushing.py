@@ -151,17 +151,17 @@ async def _send(settings: Settings, topics: Topics, users: Sequence[User], parti
                 command = flush_command(project_id, user_id, time.time_ns())
                 key = user_id.encode()
                 value = command.model_dump_json(exclude_none=True).encode()
+                sent_ms = time.time_ns() // 1_000_000
                 partition = partition_for(key, partitions)
-                now_ms = time.time_ns() // 1_000_000
-                delivered = await client.send(topics.chat_messages, value, key, partition, timestamp_ms=now_ms)
-                sent.append((command, now_ms, delivered))
-            for command, sent_ms, delivered in sent:
-                metadata = await delivered
+                future = await client.send(topics.chat_messages, value, key, partition, sent_ms)
+                sent.append((command, sent_ms, future))
+            for command, sent_ms, future in sent:
+                metadata = await future
                 position = Position(
                     topic=metadata.topic,
                     partition=metadata.partition,
                     offset=metadata.offset,
-                    # Without log append time aiokafka answers with the time of the batch's first record.
+                    # aiokafka 0.14 tells the first record's for all of a batch, unless the broker sets it.
                     timestamp_ms=metadata.timestamp if metadata.timestamp_type == LOG_APPEND_TIME else sent_ms,
                 )
                 on_its_way = WindowCommand(command=command, command_id=str(command.id), position=position)

@@ -58,12 +58,11 @@ class TopicScanner:
             try:
                 with translated(f"reading the offsets of group {group}"):
                     offsets = await self._admin.list_consumer_group_offsets(group)
-                break
+                return {tp.partition: at.offset for tp, at in offsets.items() if tp.topic == topic and at.offset >= 0}
             except RetryLater:
                 if time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(RETRY_S)
-        return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic and found.offset >= 0}
+            await asyncio.sleep(RETRY_S)
 
     async def scan(self, topic: str, first: Offsets, end: Offsets) -> AsyncIterator[Sequence[Any]]:
         """Batches of aiokafka records with `first <= offset < end`, each of one partition and in its order.
