@@ -7,7 +7,7 @@ from faust.types import TP
 
 from agents.dependencies import ExtractionDeps
 from agents.intake import Intake
-from streams.faust_app import FaustApp
+from streams.faust_app import FaustApp, raw_topic
 from streams.tracker import Partition
 
 
@@ -21,16 +21,7 @@ def register(app: FaustApp, topic_name: str, partitions: int, deps: ExtractionDe
         return bool(await consumer._commit(offsets))  # noqa: SLF001
 
     intake = Intake(deps, commit_offsets)
-    # acks=False: Faust must not commit this topic by its own bookkeeping.
-    topic = app.topic(
-        topic_name,
-        partitions=partitions,
-        key_type=bytes,
-        key_serializer="raw",
-        value_type=bytes,
-        value_serializer="raw",
-        acks=False,
-    )
+    topic = raw_topic(app, topic_name, partitions)
 
     @app.agent(topic, name="extraction")
     async def extraction_agent(stream: Any) -> None:

@@ -104,9 +104,13 @@ def new_app(app_id: str, kafka: KafkaSettings, partitions: int, **options: Any) 
 
 
 def raw_topic(app: faust.App, name: str, partitions: int) -> faust.TopicT:
-    """A topic whose keys and values Faust leaves alone: it acknowledges what it cannot decode before anyone sees it."""
+    """A topic whose keys and values Faust leaves alone, and whose offsets it never commits.
+
+    It acknowledges what it cannot decode before anyone sees it, and what its streams skip in a rebalance.
+    """
     return app.topic(
         name,
+        acks=False,
         partitions=partitions,
         key_type=bytes,
         key_serializer="raw",
