@@ -1,0 +1,152 @@
+"""A worker of the buffer role: in this process, or in one of its own that may be killed and frozen."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from schemas.settings import BufferSettings, KafkaSettings, Settings
+from streams.clients import consumer
+from streams.topics import Topics
+from streams.worker import run_worker
+
+ROLE: Final = frozenset({"buffer"})
+POLL_S: Final = 0.1
+STOP_TIMEOUT_S: Final = 30.0
+
+
+def worker_settings(bootstrap_servers: str, topic_prefix: str, *, partitions: int = 4, **buffer: Any) -> Settings:
+    """Settings whose windows close after a handful of messages, and whose sessions end after three seconds."""
+    return Settings(
+        kafka=KafkaSettings(
+            bootstrap_servers=bootstrap_servers,
+            topic_prefix=topic_prefix,
+            partitions=partitions,
+            session_timeout_s=3.0,
+            heartbeat_interval_s=0.5,
+        ),
+        buffer=BufferSettings(**{"tokenizer": "estimate", "max_chat_blob_buffer_token_size": 200, **buffer}),
+    )
+
+
+@asynccontextmanager
+async def running_worker(settings: Settings) -> AsyncIterator["asyncio.Task[int]"]:
+    """A worker on this loop, stopped on leaving; the task returns its exit code."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_worker(settings, ROLE, stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, STOP_TIMEOUT_S)
+
+
+class WorkerProcess:
+    """A worker in a process of its own; `log_file` takes what it prints."""
+
+    def __init__(self, settings: Settings, log_file: Path) -> None:
+        self._log_file = log_file
+        with log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.support.buffer_worker",
+                    settings.model_dump_json(include={"kafka", "buffer"}),
+                ],
+                cwd=Path(__file__).parents[2],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """As the kernel does when memory runs out: no farewell to anybody."""
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    async def stop(self) -> int:
+        """Ask it to end; its exit code."""
+        self._process.terminate()
+        return await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
+
+    def log_tail(self) -> str:
+        return self._log_file.read_text(errors="replace")[-6000:]
+
+
+async def read_all(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
+    """Everything committed in a topic, in the order of each partition."""
+    async with consumer(kafka) as reader:
+        return await _read_to_end(reader, await _assign_all(reader, topic))
+
+
+async def unread(kafka: KafkaSettings) -> int:
+    """Records of `chat-messages` that the buffer's group has not committed; a transaction's marker is none."""
+    topics = Topics(kafka.topic_prefix)
+    async with consumer(kafka, group_id=topics.buffer_group) as reader:
+        # Assigned by hand, so that the group is asked but not joined.
+        partitions = await _assign_all(reader, topics.chat_messages)
+        for tp in partitions:
+            reader.seek(tp, await reader.committed(tp) or 0)
+        return len(await _read_to_end(reader, partitions))
+
+
+async def until_all_read(kafka: KafkaSettings, workers: Sequence[WorkerProcess] = (), timeout_s: float = 60.0) -> None:
+    """Wait until the group has committed the end of `chat-messages`; fails when one of the workers ends."""
+    async with asyncio.timeout(timeout_s):
+        while await unread(kafka):
+            for worker in workers:
+                assert worker.exit_code is None, worker.log_tail()
+            await asyncio.sleep(POLL_S)
+
+
+async def _assign_all(reader: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    while not (numbers := await _partitions(reader, topic)):
+        await asyncio.sleep(POLL_S)
+    partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+    reader.assign(partitions)
+    await reader.seek_to_beginning(*partitions)
+    return partitions
+
+
+async def _read_to_end(reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition]) -> list[ConsumerRecord]:
+    records: list[ConsumerRecord] = []
+    ends = await reader.end_offsets(partitions)
+    while [tp for tp in partitions if await reader.position(tp) < ends[tp]]:
+        for batch in (await reader.getmany(timeout_ms=200)).values():
+            records += batch
+    return records
+
+
+async def _partitions(reader: AIOKafkaConsumer, topic: str) -> set[int]:
+    # A consumer without topics fetches no metadata of its own.
+    reader._client.add_topic(topic)
+    await reader._client.force_metadata_update()
+    return set(reader.partitions_for_topic(topic) or ())
+
+
+async def _main(settings: Settings) -> int:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    return await run_worker(settings, ROLE, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main(Settings.model_validate_json(sys.argv[1]))))
