@@ -82,6 +82,8 @@ class ShardPublisher:
                     value=None if row.payload is None else row.payload.encode(),
                     headers=[(name, value.encode()) for name, value in row.headers.items()],
                 )
+                # Those that nobody waits for any more are not to be reported as never retrieved.
+                delivery.add_done_callback(_retrieve)
                 sent.append(delivery)
         except IllegalOperation:
             # The transaction has failed already; the deliveries say why.
@@ -124,11 +126,16 @@ def _told_apart(what: str) -> Iterator[None]:
             raise RetryLater(f"Kafka, {what}: the transaction failed") from error
 
 
+def _retrieve(delivery: "asyncio.Future[RecordMetadata]") -> None:
+    if not delivery.cancelled():
+        delivery.exception()
+
+
 async def _all_delivered(sent: Sequence["asyncio.Future[RecordMetadata]"]) -> None:
     if not sent:
         return
     await asyncio.wait(sent)
-    # All are looked at, so that none is reported as never retrieved; fencing explains the others.
+    # Fencing explains the other errors.
     errors = [error for error in (delivery.exception() for delivery in sent) if error is not None]
     fenced = [error for error in errors if isinstance(error, ProducerFenced | InvalidProducerEpoch)]
     for error in (*fenced, *errors):
