@@ -46,7 +46,7 @@ test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
 	$(BIN)/python -m pytest $(or $(ARGS),tests)
 
 .PHONY: bench
-bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/results
+bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/out
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: format

@@ -1,0 +1,1 @@
+"""Measurements of memostream on the machine that runs them: `python -m benchmarks`."""
