@@ -45,26 +45,20 @@ class KafkaSettings(Section):
     ssl_key_file: Path | None = None
     ssl_key_password: SecretStr | None = None
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$")
-    partitions: PositiveInt = Field(
-        8, description="of chat-messages, extraction-windows and the changelog alike"
-    )
+    partitions: PositiveInt = Field(8, description="of chat-messages, extraction-windows and the changelog alike")
     replication_factor: PositiveInt = Field(1, description="of topics that we create; 3 in production")
     chat_retention_ms: int = Field(-1, description="of chat-messages; -1 keeps it for ever, as replay wants")
     windows_retention_ms: int = 30 * 24 * 3600 * 1000
     changes_retention_ms: int = 30 * 24 * 3600 * 1000
     dead_letters_retention_ms: int = -1
-    session_timeout_s: PositiveFloat = Field(
-        8.0, description="a killed worker's partitions stall for this long"
-    )
+    session_timeout_s: PositiveFloat = Field(8.0, description="a killed worker's partitions stall for this long")
     heartbeat_interval_s: PositiveFloat = 2.0
     transaction_timeout_s: PositiveFloat = 20.0
     request_timeout_s: PositiveFloat = 40.0
 
     @model_validator(mode="after")
     def _check_credentials(self) -> "KafkaSettings":
-        if self.security_protocol.startswith("SASL") and (
-            self.sasl_username is None or self.sasl_password is None
-        ):
+        if self.security_protocol.startswith("SASL") and (self.sasl_username is None or self.sasl_password is None):
             raise ValueError("sasl_username and sasl_password must be set with a SASL security_protocol")
         if (self.ssl_cert_file is None) != (self.ssl_key_file is None):
             raise ValueError("ssl_cert_file and ssl_key_file must be set together")
@@ -75,16 +69,12 @@ class KafkaSettings(Section):
         if not self.security_protocol.endswith("SSL"):
             return None
         try:
-            context = ssl.create_default_context(
-                cafile=None if self.ssl_ca_file is None else str(self.ssl_ca_file)
-            )
+            context = ssl.create_default_context(cafile=None if self.ssl_ca_file is None else str(self.ssl_ca_file))
             if self.ssl_cert_file is not None and self.ssl_key_file is not None:
                 password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else None
                 context.load_cert_chain(self.ssl_cert_file, self.ssl_key_file, password)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"kafka.ssl_*: a file cannot be read ({type(error).__name__})"
-            ) from error
+            raise ConfigurationError(f"kafka.ssl_*: a file cannot be read ({type(error).__name__})") from error
         return context
 
     def client_options(self) -> dict[str, Any]:
@@ -121,22 +111,17 @@ class BufferSettings(Section):
 
     store: Literal["memory", "rocksdb"] = "memory"
     data_dir: Path = Field(Path("memostream-data"), description="of the RocksDB copies; rebuilt when lost")
-    max_blob_bytes: PositiveInt = Field(1 << 20, description="a larger record is parked")
-    max_chat_blob_buffer_token_size: PositiveInt = Field(
-        1024, description="a window closes at this many tokens"
-    )
+    # Below 128 KiB our producers' batches of 256 KiB would not fit topics that take twice this.
+    max_blob_bytes: int = Field(1 << 20, ge=1 << 17, description="a larger record is parked")
+    max_chat_blob_buffer_token_size: PositiveInt = Field(1024, description="a window closes at this many tokens")
     max_chat_blob_buffer_process_token_size: PositiveInt = Field(16384, description="and never holds more")
     max_window_blobs: PositiveInt = 1000
     max_window_bytes: PositiveInt = 1 << 20
     max_window_age_s: PositiveFloat = 24 * 3600.0
-    buffer_flush_interval_s: PositiveFloat = Field(
-        3600.0, description="a user who is idle for so long is flushed"
-    )
+    buffer_flush_interval_s: PositiveFloat = Field(3600.0, description="a user who is idle for so long is flushed")
     tokenizer: Literal["auto", "tiktoken", "estimate"] = "auto"
     transaction_max_records: PositiveInt = 500
-    transaction_linger_s: NonNegativeFloat = Field(
-        0.005, description="how long a quiet partition gathers a batch"
-    )
+    transaction_linger_s: NonNegativeFloat = Field(0.005, description="how long a quiet partition gathers a batch")
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "BufferSettings":
@@ -150,24 +135,16 @@ class BufferSettings(Section):
 class ExtractionSettings(Section):
     """Who extracts, in which language, and how many windows side by side."""
 
-    provider: Literal["offline", "openai"] = Field(
-        "offline", description="offline is rule-based, for a first look"
-    )
-    language: Literal["auto", "en", "zh"] = Field(
-        "auto", description="of prompts; facts keep the user's language"
-    )
+    provider: Literal["offline", "openai"] = Field("offline", description="offline is rule-based, for a first look")
+    language: Literal["auto", "en", "zh"] = Field("auto", description="of prompts; facts keep the user's language")
     system_prompt: str | None = Field(None, description="replaces the role text of the extract prompt")
     concurrency: PositiveInt = Field(16, description="users extracted side by side in one worker")
     max_pending_windows: PositiveInt = Field(512, description="read and not yet finished, in one worker")
     max_pending_windows_per_user: PositiveInt = 64
-    hold_after_s: PositiveFloat = Field(
-        60.0, description="a waiting user's windows move to held_windows after this"
-    )
+    hold_after_s: PositiveFloat = Field(60.0, description="a waiting user's windows move to held_windows after this")
     retry_min_s: PositiveFloat = 0.5
     retry_max_s: PositiveFloat = 60.0
-    failing_users_limit: PositiveInt = Field(
-        5, description="users failing validation in a row that blame the endpoint"
-    )
+    failing_users_limit: PositiveInt = Field(5, description="users failing validation in a row that blame the endpoint")
 
 
 class LLMSettings(Section):
@@ -190,9 +167,7 @@ class EmbeddingSettings(Section):
     enabled: bool = True
     base_url: str | None = None
     api_key: SecretStr | None = None
-    model: str | None = Field(
-        None, description="text-embedding-3-small with openai, a bundled one with offline"
-    )
+    model: str | None = Field(None, description="text-embedding-3-small with openai, a bundled one with offline")
     dimension: PositiveInt | None = Field(None, description="1536 with openai, 256 with offline")
     timeout_s: PositiveFloat = 60.0
 
@@ -209,14 +184,10 @@ class RelaySettings(Section):
 class WorkerSettings(Section):
     """A worker process."""
 
-    shutdown_timeout_s: PositiveFloat = Field(
-        20.0, description="windows not finished by then are handed back"
-    )
+    shutdown_timeout_s: PositiveFloat = Field(20.0, description="windows not finished by then are handed back")
     metadata_refresh_s: PositiveFloat = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto: console on a terminal, else json"
-    )
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json")
 
 
 class Settings(Section):
@@ -234,9 +205,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _check_provider(self) -> "Settings":
         if self.extraction.provider == "openai" and self.llm.api_key is None and self.llm.base_url is None:
-            raise ValueError(
-                "llm.api_key must be set with extraction.provider: openai (MEMOSTREAM_LLM__API_KEY)"
-            )
+            raise ValueError("llm.api_key must be set with extraction.provider: openai (MEMOSTREAM_LLM__API_KEY)")
         return self
 
     @property
@@ -257,7 +226,5 @@ def load_settings(
     `model_fields_set`. Raises ConfigurationError that names the key and where it was set, and for an unknown
     key the nearest known one.
     """
-    layers = Layers(
-        Settings, config_file, os.environ if environ is None else environ, env_file, overrides or {}
-    )
+    layers = Layers(Settings, config_file, os.environ if environ is None else environ, env_file, overrides or {})
     return Settings.model_validate(layers.read())

@@ -20,6 +20,8 @@ from schemas.settings import KafkaSettings
 
 # Twice max_blob_bytes by default, and room for headers; the topic's own limit is what counts.
 MAX_REQUEST_BYTES = 8 * (1 << 20)
+# Every topic of ours takes a batch of this size (schemas/settings.py, max_blob_bytes).
+MAX_BATCH_BYTES = 256 * 1024
 
 
 def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
@@ -30,7 +32,7 @@ def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
             "acks": "all",
             "enable_idempotence": True,
             "max_request_size": MAX_REQUEST_BYTES,
-            "max_batch_size": 256 * 1024,
+            "max_batch_size": MAX_BATCH_BYTES,
             "transaction_timeout_ms": int(settings.transaction_timeout_s * 1000),
             **options,
         },
