@@ -86,7 +86,12 @@ async def _measure(bootstrap_servers: str, data_dir: Path, options: argparse.Nam
         "tokenizer": options.tokenizer,
         "transaction_max_records": buffer.transaction_max_records,
         "results": [
-            {"name": item.name, "seconds": round(item.seconds, 3), "records_per_s": round(item.records_per_s)}
+            {
+                "name": item.name,
+                "seconds": round(item.seconds, 3),
+                "records_per_s": round(item.records_per_s),
+                "transactions": item.transactions,
+            }
             for item in results
         ],
     }
@@ -94,10 +99,12 @@ async def _measure(bootstrap_servers: str, data_dir: Path, options: argparse.Nam
 
 def _show(results: Sequence[Measurement]) -> None:
     poll, idle = results[0], results[1]
-    print(f"\n{'':32}{'records/s':>12}{'of the poll':>14}{'of the agent':>14}")
+    print(f"\n{'':32}{'records/s':>12}{'of the poll':>14}{'of the agent':>14}{'transactions':>14}")
     for item in results:
         of_poll, of_idle = item.records_per_s / poll.records_per_s, item.records_per_s / idle.records_per_s
-        print(f"{item.name:32}{item.records_per_s:>12,.0f}{of_poll:>14.1%}{of_idle:>14.1%}")
+        print(
+            f"{item.name:32}{item.records_per_s:>12,.0f}{of_poll:>14.1%}{of_idle:>14.1%}{item.transactions or '':>14}"
+        )
 
 
 def _machine() -> dict[str, str | int]:

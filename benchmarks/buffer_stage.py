@@ -28,6 +28,7 @@ class Measurement:
     name: str
     records: int
     seconds: float
+    transactions: int | None = None
 
     @property
     def records_per_s(self) -> float:
@@ -90,16 +91,20 @@ async def measure_buffer(
     It writes topics of its own installation, so it is to be filled under a prefix that nothing else reads.
     """
     opened: list[float] = []
-    committed: list[tuple[float, int]] = []
+    batches: list[int] = []
+    committed = 0
+    end = 0.0
     done = asyncio.Event()
 
     def watch(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        now = time.perf_counter()
+        nonlocal committed, end
         if event["event"] == "buffer.partition_opened":
-            opened.append(now)
+            opened.append(time.perf_counter())
         elif event["event"] == "buffer.committed":
-            committed.append((now, event["records"]))
-            if sum(count for _, count in committed) >= records:
+            end = time.perf_counter()
+            batches.append(event["records"])
+            committed += event["records"]
+            if committed >= records:
                 done.set()
         raise structlog.DropEvent
 
@@ -120,7 +125,7 @@ async def measure_buffer(
     buffered = await read_buffered(kafka)
     if not buffered.heads:
         raise RuntimeError("the buffer stage left no tail, so it cannot have read everything")
-    return Measurement(f"buffer stage, {store} store", records, committed[-1][0] - max(opened))
+    return Measurement(f"buffer stage, {store} store", records, end - max(opened), len(batches))
 
 
 async def _run_until(app: FaustApp, done: asyncio.Event) -> None:

@@ -1,6 +1,6 @@
 """Keys and values of the buffer table: a head per project, user and blob type, and an entry per buffered blob."""
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -10,6 +10,7 @@ from schemas.windows import Unit
 from streams.windowing import Head
 
 STATE_VERSION: Final = 1
+_HEAD_FIELDS: Final = tuple(field.name for field in fields(Head))
 
 
 class HeadKey(NamedTuple):
@@ -35,13 +36,14 @@ def decode_key(raw: bytes) -> tuple[HeadKey, int | None]:
 
 
 def encode_head(head: Head) -> bytes:
-    return orjson.dumps({"v": STATE_VERSION, **asdict(head)})
+    # dataclasses.asdict copies every value deeply, and this runs once a message.
+    return orjson.dumps({"v": STATE_VERSION, **{name: getattr(head, name) for name in _HEAD_FIELDS}})
 
 
 def decode_head(raw: bytes) -> Head:
     """Raises NewerVersion when a newer worker wrote it: this one must stop rather than guess."""
     document = _decode(raw)
-    return Head(**{name: document[name] for name in Head.__dataclass_fields__})
+    return Head(**{name: document[name] for name in _HEAD_FIELDS})
 
 
 def encode_entry(unit: Unit) -> bytes:

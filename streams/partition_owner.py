@@ -24,6 +24,8 @@ from streams.windowing import tail_deadline_ms
 # A batch stops growing at either limit; both bound what a transaction holds in memory.
 MAX_BATCH_BYTES = 8 * (1 << 20)
 TAIL_CHECK_S = 0.25
+# On a busy partition a batch gathers records for this long at most.
+MAX_GATHER_S = 0.05
 # Tails of one check go into one transaction.
 MAX_TAILS_PER_CHECK = 500
 
@@ -132,17 +134,22 @@ class PartitionOwner:
         except TimeoutError:
             return []
         size_bytes = self._drain(records, 0)
-        if len(records) < self._settings.transaction_max_records and size_bytes < MAX_BATCH_BYTES:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + MAX_GATHER_S
+        # A lone record waits for one linger; while more keep coming, fewer and larger transactions do more.
+        while self._has_room(records, size_bytes) and loop.time() < until_s:
+            before = len(records)
             await asyncio.sleep(self._settings.transaction_linger_s)
-            self._drain(records, size_bytes)
+            size_bytes = self._drain(records, size_bytes)
+            if len(records) == before:
+                break
         return records
 
+    def _has_room(self, records: list[RawRecord], size_bytes: int) -> bool:
+        return len(records) < self._settings.transaction_max_records and size_bytes < MAX_BATCH_BYTES
+
     def _drain(self, records: list[RawRecord], size_bytes: int) -> int:
-        while (
-            not self._queue.empty()
-            and len(records) < self._settings.transaction_max_records
-            and size_bytes < MAX_BATCH_BYTES
-        ):
+        while not self._queue.empty() and self._has_room(records, size_bytes):
             record = self._queue.get_nowait()
             records.append(record)
             size_bytes += len(record.value or b"")
@@ -220,6 +227,7 @@ class PartitionOwner:
                     batches = await reader.getmany(position, timeout_ms=200, max_records=10_000)
                     changes = {record.key: record.value for record in batches.get(position, ())}
                     self._store.write(changes, await reader.position(position))
+        log.info("buffer.changelog_read", partition=self.partition, first_offset=start, next_offset=end)
 
 
 def _tail_flush(key: HeadKey, last_blob_id: str, last_recorded_ms: int) -> Outgoing:
