@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -197,6 +198,16 @@ async def test_the_tail_of_an_idle_user_is_flushed_once_and_again_for_the_next_m
     windows = [window for _, window in await windows_in(settings.kafka)]
     assert [(window.reason, [unit.blob_id for unit in window.units]) for window in windows] == [("flush", ["b1"])] * 2
     assert [command.command.last_blob_id for command in await commands_in(settings.kafka)] == ["b1", "b1"]
+
+
+async def test_a_worker_leaves_nothing_in_its_working_directory(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    await send(settings.kafka, [chat()])
+    async with running_worker(settings):
+        await until_all_read(settings.kafka)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_partition_counts_that_differ_are_refused_before_the_group_is_joined(
