@@ -28,6 +28,24 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         return consumer
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek every partition to its committed offset, or to its beginning where nothing is committed yet.
+
+        Faust drops what it has fetched when a rebalance begins and seeks back; aiokafka does not seek without a commit,
+        so the first records of a partition would be skipped for good.
+        """
+        offsets: Mapping[TP, int] = await self.call_thread(self._seek_to_committed_or_beginning)
+        return offsets
+
+    async def _seek_to_committed_or_beginning(self) -> Mapping[Any, int]:
+        consumer = self._ensure_consumer()
+        committed = await consumer.seek_to_committed()
+        fresh = [place for place, offset in committed.items() if not offset]
+        beginnings = await consumer.beginning_offsets(fresh) if fresh else {}
+        for place, offset in beginnings.items():
+            consumer.seek(place, offset)
+        return {**committed, **beginnings}
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Watch the fetcher only: offsets are committed by us, so Faust's warnings of a stalled commit are false."""
         self._verify_aiokafka_event_path(now, tp)
@@ -58,6 +76,9 @@ class _Transport(Transport):
 
 class FaustApp(faust.App):
     """A Faust app on our transport."""
+
+    def _create_directories(self) -> None:
+        """Faust's tables keep nothing on disk here; it would leave empty folders in the working directory."""
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
