@@ -66,9 +66,14 @@ def choose_sources() -> ServiceSources:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def service_folder() -> Iterator[Path]:
+    """A folder of this run's own: pytest closes and clears its own folders whenever another run begins."""
+    with tempfile.TemporaryDirectory(prefix="memostream-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest, service_folder: Path) -> Iterator[str]:
     """A broker for the whole run; tests keep apart by `topic_prefix`."""
     source = request.config.stash[_SOURCES].kafka
     if source == "environment":
@@ -77,7 +82,7 @@ def kafka_bootstrap(
         with _kafka_container() as bootstrap_servers:
             yield bootstrap_servers
     else:
-        broker = EmbeddedKafka(tmp_path_factory.mktemp("broker"))
+        broker = EmbeddedKafka(service_folder / "broker")
         run_apart(broker.start())
         try:
             yield broker.bootstrap_servers
@@ -86,9 +91,7 @@ def kafka_bootstrap(
 
 
 @pytest.fixture(scope="session")
-def postgres_admin_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def postgres_admin_url(request: pytest.FixtureRequest, service_folder: Path) -> Iterator[str]:
     """A server on which databases may be made and dropped, for SQLAlchemy's asyncpg driver."""
     source = request.config.stash[_SOURCES].postgres
     if source == "environment":
@@ -97,7 +100,7 @@ def postgres_admin_url(
         with _postgres_container() as url:
             yield url
     else:
-        server = EmbeddedPostgres(tmp_path_factory.mktemp("database"), settings=_POSTGRES_SETTINGS)
+        server = EmbeddedPostgres(service_folder / "database", settings=_POSTGRES_SETTINGS)
         run_apart(server.start())
         try:
             yield server.database_url("postgres")
