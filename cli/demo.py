@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -150,9 +150,11 @@ async def _printed_changes(settings: Settings) -> AsyncIterator[_Changes]:
     console = out()
 
     async def show() -> None:
-        async for record in changes(settings, Filter(), from_beginning=False, on_watching=watching.set):
-            console.print(describe_record(record, topics))
-            counted.printed()
+        found = changes(settings, Filter(), from_beginning=False, on_watching=watching.set)
+        async with aclosing(found) as records:
+            async for record in records:
+                console.print(describe_record(record, topics))
+                counted.printed()
 
     printer = asyncio.create_task(show())
     try:

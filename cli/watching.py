@@ -1,6 +1,7 @@
 """Change events as they come: read committed, one line for a person or one JSON object for a script."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -49,14 +50,16 @@ async def watch_changes(
         if not as_json:
             note("watching; Ctrl-C stops")
 
-    async for record in changes(settings, wanted, from_beginning=from_beginning, on_watching=on_watching):
-        if as_json:
-            print_json(as_document(record))
-        else:
-            console.print(describe_record(record, Topics(settings.kafka.topic_prefix)))
-        shown += 1
-        if shown == limit:
-            return
+    found = changes(settings, wanted, from_beginning=from_beginning, on_watching=on_watching)
+    async with aclosing(found) as records:
+        async for record in records:
+            if as_json:
+                print_json(as_document(record))
+            else:
+                console.print(describe_record(record, Topics(settings.kafka.topic_prefix)))
+            shown += 1
+            if shown == limit:
+                return
 
 
 async def changes(
@@ -65,7 +68,7 @@ async def changes(
     *,
     from_beginning: bool,
     on_watching: Callable[[], None] = lambda: None,
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Records of the change topics that are wanted; `on_watching` is called once none can be missed any more."""
     topics = Topics(settings.kafka.topic_prefix)
     watched = [topics.profile_updated, topics.event_updated]
