@@ -9,9 +9,9 @@ import faust
 from schemas.settings import BufferSettings, KafkaSettings
 from schemas.tokens import TokenCounter
 from streams.buffer_table import buffer_tables
-from streams.buffering import RawRecord
 from streams.faust_app import FaustApp, new_app, raw_topic
 from streams.ownership import PartitionOwners
+from streams.raw_records import RawRecord
 from streams.topics import TABLE_NAME, Topics
 
 
@@ -58,5 +58,5 @@ def _raw(message: faust.types.Message) -> RawRecord:
         timestamp_ms=round(message.timestamp * 1000),
         key=message.key,
         value=message.value,
-        headers=tuple((name, value or b"") for name, value in items),
+        headers=tuple(items),
     )

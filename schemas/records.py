@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from schemas.errors import InvalidRecord
 from schemas.identity import content_hash
@@ -51,6 +51,13 @@ def _children(node: Any) -> Iterable[Any]:
     return node if isinstance(node, list) else ()
 
 
+def _check_is_text(value: object) -> object:
+    # Pydantic would read a number as seconds since 1970, which nobody means by "12".
+    if isinstance(value, datetime) or (isinstance(value, str) and "-" in value[1:]):
+        return value
+    raise ValueError("must be a time like 2026-11-20T10:00:00Z")
+
+
 def _to_utc(value: datetime) -> datetime:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -61,7 +68,7 @@ def _to_utc(value: datetime) -> datetime:
 Identifier = Annotated[str, AfterValidator(check_id)]
 ProjectId = Annotated[str, AfterValidator(_check_project_id)]
 Fields = Annotated[dict[str, Any], AfterValidator(_check_depth)]
-UtcDatetime = Annotated[datetime, AfterValidator(_to_utc)]
+UtcDatetime = Annotated[datetime, BeforeValidator(_check_is_text), AfterValidator(_to_utc)]
 
 
 class WireModel(BaseModel):

@@ -112,7 +112,7 @@ class BufferSettings(Section):
     store: Literal["memory", "rocksdb"] = "memory"
     data_dir: Path = Field(Path("memostream-data"), description="of the RocksDB copies; rebuilt when lost")
     # Below 128 KiB our producers' batches of 256 KiB would not fit topics that take twice this.
-    max_blob_bytes: int = Field(1 << 20, ge=1 << 17, description="a larger record is parked")
+    max_blob_bytes: int = Field(1 << 20, ge=1 << 17, le=3 << 20, description="a larger record is parked")
     max_chat_blob_buffer_token_size: PositiveInt = Field(1024, description="a window closes at this many tokens")
     max_chat_blob_buffer_process_token_size: PositiveInt = Field(16384, description="and never holds more")
     max_window_blobs: PositiveInt = 1000

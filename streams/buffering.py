@@ -1,21 +1,21 @@
 """One record of `chat-messages` into the buffer: what changes, and what is to be sent with the same transaction."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 import orjson
 
-from schemas import headers as names
 from schemas.errors import InvalidRecord
-from schemas.identity import content_hash, position_blob_id, window_id
-from schemas.records import BLOB_TYPES, Blob, Command, check_id, decode_record
+from schemas.identity import content_hash, window_id
+from schemas.records import BLOB_TYPES, Blob, Command, decode_record
 from schemas.tokens import TokenCounter
 from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand
 from streams.buffer_codec import HeadKey
 from streams.buffer_state import PartitionState, encoded
+from streams.raw_records import Outgoing, RawRecord, dead_letter, derived_id, forwarded, origin_of
 from streams.topics import HEADER_ROOM_BYTES, partition_for
 from streams.windowing import (
     WindowPolicy,
@@ -28,44 +28,8 @@ from streams.windowing import (
     unit_tokens,
 )
 
-STAGE: Final = "buffer"
 # What the pieces of one blob may take together, in times of max_blob_bytes: each repeats the blob's `fields`.
 MAX_PIECES_FACTOR: Final = 32
-# Above these a position fits no column, and a timestamp no calendar (the year 10000).
-MAX_PARTITION: Final = (1 << 31) - 1
-MAX_OFFSET: Final = (1 << 63) - 1
-MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
-
-Destination = Literal["chat_messages", "extraction_windows", "dead_letters"]
-Headers = tuple[tuple[str, bytes], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RawRecord:
-    """A record as it was read, nothing decoded."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
-
-    @property
-    def position(self) -> Position:
-        return Position(topic=self.topic, partition=self.partition, offset=self.offset, timestamp_ms=self.timestamp_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A record to send; `partition` None lets the key decide."""
-
-    destination: Destination
-    key: bytes | None
-    value: bytes
-    partition: int | None = None
-    headers: Headers = ()
 
 
 @dataclass(slots=True)
@@ -94,15 +58,18 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
         effects.counts["null"] += 1
         return
     try:
-        origin = _origin(record)
+        origin = origin_of(record)
         if len(record.value) > context.max_blob_bytes:
             raise InvalidRecord(
                 "too-large",
                 f"the value has {len(record.value)} bytes, buffer.max_blob_bytes is {context.max_blob_bytes}",
             )
         decoded = decode_record(record.value)
-        if _is_misplaced(record, decoded.user_id, context):
-            effects.outgoing.append(_forwarded(record, decoded, origin, context))
+        key = decoded.user_id.encode()
+        partition = partition_for(key, context.partitions)
+        if record.key != key or record.partition != partition:
+            identifier = decoded.id or derived_id(record, origin)
+            effects.outgoing.append(forwarded(record, origin, identifier, key, partition))
             effects.counts["forwarded"] += 1
         elif isinstance(decoded, Command):
             _handle_command(record, origin, decoded, state, context, effects)
@@ -118,22 +85,6 @@ def close(
 ) -> list[UUID]:
     """Close a user's buffer into one or more windows and return their ids."""
     return _send_windows(key, reason, state.take(key), context, effects)
-
-
-def dead_letter(record: RawRecord, error: InvalidRecord, group: str) -> Outgoing:
-    """The record with its original key, bytes and headers, and why and where it was refused in headers of ours."""
-    added = {
-        names.ERROR_TOPIC: record.topic,
-        names.ERROR_PARTITION: str(record.partition),
-        names.ERROR_OFFSET: str(record.offset),
-        names.ERROR_TIMESTAMP: str(record.timestamp_ms),
-        names.ERROR_GROUP: group,
-        names.ERROR_STAGE: STAGE,
-        names.ERROR_REASON: error.reason,
-        names.ERROR_MESSAGE: error.detail,
-        names.ERROR_ATTEMPTS: "1",
-    }
-    return Outgoing("dead_letters", record.key, record.value or b"", headers=record.headers + _encoded(added))
 
 
 def _handle_blob(
@@ -192,7 +143,7 @@ def _handle_command(
             state.take(key)
         elif head is not None and command.last_blob_id in (None, head.last_blob_id):
             window_ids += close(key, "flush", state, context, effects)
-    command_id = command.id or _derived_id(record, origin)
+    command_id = command.id or derived_id(record, origin)
     forwarded = WindowCommand(
         command=command, command_id=command_id, position=record.position, origin=origin, window_ids=window_ids
     )
@@ -234,7 +185,7 @@ def _unit_of(record: RawRecord, origin: Position | None, blob: Blob, context: Bu
     recorded_at_ms = (origin or record.position).timestamp_ms
     content = blob.content()
     unit = Unit(
-        blob_id=blob.id or _derived_id(record, origin),
+        blob_id=blob.id or derived_id(record, origin),
         content_hash=content_hash(content),
         token_count=0,
         occurred_at_ms=int(blob.created_at.timestamp() * 1000) if blob.created_at else recorded_at_ms,
@@ -258,67 +209,3 @@ def _pieces_of(unit: Unit, context: BufferContext) -> list[tuple[Unit, int]]:
             )
         pieces.append((piece, size_bytes))
     return pieces
-
-
-def _is_misplaced(record: RawRecord, user_id: str, context: BufferContext) -> bool:
-    key = user_id.encode()
-    return record.key != key or partition_for(key, context.partitions) != record.partition
-
-
-def _forwarded(record: RawRecord, decoded: Blob | Command, origin: Position | None, context: BufferContext) -> Outgoing:
-    key = decoded.user_id.encode()
-    first = origin or record.position
-    added = {
-        names.ORIGIN_TOPIC: first.topic,
-        names.ORIGIN_PARTITION: str(first.partition),
-        names.ORIGIN_OFFSET: str(first.offset),
-        names.ORIGIN_TIMESTAMP: str(first.timestamp_ms),
-        names.BLOB_ID: decoded.id or _derived_id(record, origin),
-    }
-    kept = tuple(header for header in record.headers if header[0] not in added)
-    partition = partition_for(key, context.partitions)
-    return Outgoing("chat_messages", key, record.value or b"", partition, kept + _encoded(added))
-
-
-def _derived_id(record: RawRecord, origin: Position | None) -> str:
-    carried = dict(record.headers).get(names.BLOB_ID)
-    if carried is not None:
-        return _carried_id(carried)
-    first = origin or record.position
-    return position_blob_id(first.topic, first.partition, first.offset, first.timestamp_ms)
-
-
-def _carried_id(value: bytes) -> str:
-    try:
-        return check_id(value.decode())
-    except ValueError as error:
-        raise InvalidRecord("invalid-headers", f"{names.BLOB_ID} is no id; leave it out") from error
-
-
-def _origin(record: RawRecord) -> Position | None:
-    found = dict(record.headers)
-    if names.ORIGIN_TOPIC not in found:
-        return None
-    try:
-        return Position(
-            topic=check_id(found[names.ORIGIN_TOPIC].decode()),
-            partition=_number(found[names.ORIGIN_PARTITION], MAX_PARTITION),
-            offset=_number(found[names.ORIGIN_OFFSET], MAX_OFFSET),
-            timestamp_ms=_number(found[names.ORIGIN_TIMESTAMP], MAX_TIMESTAMP_MS),
-        )
-    except (KeyError, ValueError) as error:
-        raise InvalidRecord(
-            "invalid-headers", "the __memostream.origin.* headers do not name a position; leave them out"
-        ) from error
-
-
-def _number(value: bytes, maximum: int) -> int:
-    number = int(value)
-    # -1 is the timestamp of a record that has none.
-    if not -1 <= number <= maximum:
-        raise ValueError(f"must be -1 to {maximum}")
-    return number
-
-
-def _encoded(values: Mapping[str, str]) -> Headers:
-    return tuple((name, value.encode()) for name, value in values.items())

@@ -12,8 +12,9 @@ from schemas.errors import MemostreamError, RetryLater
 from schemas.settings import BufferSettings, KafkaSettings
 from schemas.tokens import TokenCounter
 from streams.buffer_store import MemoryPartitionStore, PartitionStore, RocksPartitionStore
-from streams.buffering import BufferContext, RawRecord
+from streams.buffering import BufferContext
 from streams.partition_owner import PartitionOwner
+from streams.raw_records import RawRecord
 from streams.topics import Topics
 from streams.windowing import WindowPolicy
 

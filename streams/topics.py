@@ -1,10 +1,11 @@
 """Topic declarations, their creation when missing, and the check of what exists."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
@@ -115,8 +116,8 @@ def declarations(kafka: KafkaSettings, buffer: BufferSettings) -> tuple[TopicDec
 async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
     """Create what is missing, check what exists, and return the partition count of the co-partitioned topics.
 
-    Raises ConfigurationError that names topics and numbers when counts differ: Faust would notice only at its first
-    table write, lose that record and go on.
+    Raises ConfigurationError that names topics and numbers when counts differ, for Faust would notice only at its first
+    table write, lose that record and go on; and when an existing topic would refuse our records or remove them.
     """
     declared = declarations(kafka, buffer)
     async with admin(kafka) as client:
@@ -130,6 +131,7 @@ async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
                 f"these topics must have the same number of partitions: {found}. "
                 "Partitions cannot be taken away: choose another kafka.topic_prefix, or recreate the odd one"
             )
+        await _check_settings(client, [topic for topic in declared if topic.name in existing])
         shared_count = next(iter(counts.values()), kafka.partitions)
         missing = [
             NewTopic(
@@ -153,6 +155,29 @@ async def partition_counts(client: AIOKafkaAdminClient, names: Iterable[str]) ->
         existing = set(await client.list_topics()).intersection(names)
         described = await client.describe_topics(sorted(existing)) if existing else []
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
+async def _check_settings(client: AIOKafkaAdminClient, existing: Sequence[TopicDeclaration]) -> None:
+    if not existing:
+        return
+    with translated("reading the settings of topics"):
+        asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in existing]
+        answers = await client.describe_configs(asked)
+    resources = [resource for answer in answers for resource in answer.resources]
+    found = {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
+    for topic in existing:
+        settings = found.get(topic.name, {})
+        wanted_bytes = int(topic.config["max.message.bytes"])
+        if int(settings.get("max.message.bytes", wanted_bytes)) < wanted_bytes:
+            raise ConfigurationError(
+                f"topic {topic.name} takes records of up to {settings['max.message.bytes']} bytes: set its "
+                f"max.message.bytes to {wanted_bytes} or more (kafka-configs --alter), or lower buffer.max_blob_bytes"
+            )
+        policy = topic.config["cleanup.policy"]
+        if settings.get("cleanup.policy", policy) != policy:
+            raise ConfigurationError(
+                f"topic {topic.name} has the cleanup.policy {settings['cleanup.policy']}, and must have {policy}"
+            )
 
 
 async def _create(client: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:

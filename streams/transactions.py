@@ -10,8 +10,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from schemas.settings import KafkaSettings
-from streams.buffering import Headers, Outgoing
 from streams.clients import new_producer, translated
+from streams.raw_records import Headers, Outgoing
 from streams.topics import Topics, partition_for
 
 BatchRecord = tuple[bytes | None, bytes | None, Headers]

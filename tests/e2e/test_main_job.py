@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,6 +29,7 @@ SCORER = ROOT.parent / "shared" / "tools" / "score_profiles.py"
 RECORDS = 2000
 WORKERS = 2
 SESSION_S = 3.0
+SENDING_S = 12.0
 PUBLISHED_DEADLINE_S = 60.0
 MEMORY_TABLES = ("users", "profiles", "profile_history", "events", "gists", "units", "outbox", "held_windows")
 
@@ -68,6 +69,16 @@ class System:
         time.sleep(2 * SESSION_S)
         process.send_signal(signal.SIGCONT)
 
+    def start_sending(self, lines: Sequence[bytes]) -> "subprocess.Popen[bytes]":
+        """Send the lines over some seconds, while other things happen."""
+        send = (sys.executable, "-m", "cli.main", "send", "-")
+        command = [sys.executable, "-m", "tests.support.slow_lines", "--seconds", str(SENDING_S), "--", *send]
+        sending = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env=dict(self.shell.environment))
+        assert sending.stdin is not None
+        sending.stdin.write(b"\n".join(lines) + b"\n")
+        sending.stdin.close()
+        return sending
+
     def _start(self) -> Background:
         return self._stack.enter_context(self.shell.background("worker", until="worker.started"))
 
@@ -95,27 +106,7 @@ async def test_kills_and_freezes_lose_nothing_double_nothing_and_change_no_profi
     system: System, database_url: str, kafka_bootstrap: str, topic_prefix: str
 ) -> None:
     lines = conversations()
-    sending = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.support.slow_lines",
-            "--seconds",
-            "16",
-            "--",
-            sys.executable,
-            "-m",
-            "cli.main",
-            "send",
-            "-",
-        ],
-        stdin=subprocess.PIPE,
-        cwd=ROOT,
-        env=dict(system.shell.environment),
-    )
-    assert sending.stdin is not None
-    sending.stdin.write(b"\n".join(lines) + b"\n")
-    sending.stdin.close()
+    sending = system.start_sending(lines)
     system.kill(0)
     system.freeze(1)
     system.kill(1)
@@ -144,19 +135,23 @@ async def test_kills_and_freezes_lose_nothing_double_nothing_and_change_no_profi
 if DATA.exists():
 
     async def test_offline_facts_of_real_dialogs_reach_the_agreed_recall_and_precision(tmp_path: Path) -> None:
-        facts: dict[str, list[str]] = {}
-        for user_id, _, _, content in await expected_facts(
-            (DATA / "personachat-en.jsonl").read_bytes().splitlines(), Settings()
-        ):
-            facts.setdefault(user_id, []).extend(content.split("; "))
-        found = tmp_path / "facts.jsonl"
-        found.write_text("".join(json.dumps({"user_id": u, "facts": f}) + "\n" for u, f in facts.items()))
-        arguments = [DATA / "personachat-en.jsonl", DATA / "personachat-en.personas.json", found]
-        scored = subprocess.run([sys.executable, SCORER, *arguments], capture_output=True, check=True)
-        score = json.loads(scored.stdout)
+        lines = (DATA / "personachat-en.jsonl").read_bytes().splitlines()
+        score = scored(await expected_facts(lines, Settings()), tmp_path / "facts.jsonl")
         assert score["users_with_facts"] >= 0.8
         assert score["recall"] >= 0.5
         assert score["precision"] >= 0.2
+
+
+def scored(facts: Facts, file: Path) -> dict[str, float]:
+    """What the scorer beside the data says of facts, one a piece of a slot."""
+    found: dict[str, list[str]] = {}
+    for user_id, _, _, content in facts:
+        found.setdefault(user_id, []).extend(content.split("; "))
+    file.write_text("".join(json.dumps({"user_id": user, "facts": memos}) + "\n" for user, memos in found.items()))
+    arguments = [DATA / "personachat-en.jsonl", DATA / "personachat-en.personas.json", file]
+    done = subprocess.run([sys.executable, SCORER, *arguments], capture_output=True, check=True)
+    score: dict[str, float] = json.loads(done.stdout)
+    return score
 
 
 async def read_memory(database_url: str) -> dict[str, int]:

@@ -11,7 +11,8 @@ from schemas.windows import Position, Unit, Window, WindowCommand, decode_window
 from streams.buffer_codec import HeadKey
 from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore, PartitionStore
-from streams.buffering import BufferContext, Effects, Headers, Outgoing, RawRecord, handle
+from streams.buffering import BufferContext, Effects, handle
+from streams.raw_records import Headers, Outgoing, RawRecord
 from streams.windowing import Head, WindowPolicy
 
 START_MS = 1_795_000_000_000
@@ -172,4 +173,4 @@ def blob_ids(window: Window) -> list[str]:
 
 def reason_of(letter: Outgoing) -> str:
     """Why a record was parked."""
-    return dict(letter.headers)["__memostream.errors.reason"].decode()
+    return (dict(letter.headers)["__memostream.errors.reason"] or b"").decode()

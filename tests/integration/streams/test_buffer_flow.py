@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 
 from schemas import headers as names
 from schemas.errors import ConfigurationError
-from schemas.settings import KafkaSettings, Settings
+from schemas.settings import BufferSettings, KafkaSettings, Settings
 from schemas.windows import Window, WindowCommand, decode_window
 from streams.buffer_reader import read_buffered
 from streams.buffering import handle
@@ -225,6 +225,22 @@ async def test_partition_counts_that_differ_are_refused_before_the_group_is_join
     assert f"{topics.chat_messages} has {PARTITIONS}" in str(caught.value)
     assert f"{topics.extraction_windows} has {PARTITIONS + 3}" in str(caught.value)
     assert topics.buffer_group not in groups
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("max.message.bytes", "1000000", "1000000 bytes"), ("cleanup.policy", "compact", "cleanup.policy compact")],
+)
+async def test_an_existing_topic_that_would_refuse_or_remove_records_is_named_with_the_fix(
+    kafka_bootstrap: str, topic_prefix: str, setting: str, value: str, said: str
+) -> None:
+    kafka = KafkaSettings(bootstrap_servers=kafka_bootstrap, topic_prefix=topic_prefix)
+    name = Topics(topic_prefix).chat_messages
+    fitting = {"max.message.bytes": str(4 << 20), "cleanup.policy": "delete"}
+    async with admin(kafka) as client:
+        await client.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs={**fitting, setting: value})])
+    with pytest.raises(ConfigurationError, match=f"topic {name} .*{said}"):
+        await ensure_topics(kafka, BufferSettings())
 
 
 async def test_an_exception_nobody_expected_ends_the_worker_and_a_restart_skips_nothing(

@@ -119,6 +119,8 @@ def test_keys_that_we_do_not_know_are_ignored() -> None:
         ({**BLOB, "created_at": "2026-13-01T00:00:00Z"}, "invalid-record", "created_at:"),
         ({**BLOB, "created_at": "0001-01-01T00:00:00+14:00"}, "invalid-record", "created_at:"),
         ({**BLOB, "created_at": {}}, "invalid-record", "created_at:"),
+        ({**BLOB, "created_at": 12}, "invalid-record", "created_at:"),
+        ({**BLOB, "created_at": "12"}, "invalid-record", "created_at:"),
         ({**BLOB, "fields": ["x"]}, "invalid-record", "fields:"),
         ({**BLOB, "fields": nested(MAX_FIELDS_DEPTH + 1)}, "invalid-record", "fields:"),
         ({**BLOB, "fields": nested(200)}, "invalid-record", "fields:"),

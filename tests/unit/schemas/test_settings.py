@@ -46,9 +46,7 @@ def test_the_example_file_holds_every_key_with_its_default(tmp_path: Path) -> No
     assert load_settings(EXAMPLE, {}, tmp_path / ".env") == Settings()
 
 
-def test_without_any_place_the_settings_are_the_defaults(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_place_the_settings_are_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_settings(environ={}) == Settings()
 
@@ -69,9 +67,7 @@ def test_the_command_line_beats_the_environment_beats_dotenv_beats_the_file(tmp_
     assert (kafka.topic_prefix, kafka.request_timeout_s) == ("c", 4.0)
 
 
-def test_config_yaml_of_the_working_directory_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_config_yaml_of_the_working_directory_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text("relay: {shards: 3}")
     assert load_settings(environ={}).relay.shards == 3
@@ -96,12 +92,8 @@ def test_only_what_was_set_somewhere_counts_as_set(tmp_path: Path) -> None:
 
 
 def test_mappings_come_as_json_or_key_by_key(tmp_path: Path) -> None:
-    assert read(tmp_path, {"MEMOSTREAM_LLM__DEFAULT_HEADERS": '{"X-Team": "a"}'}).llm.default_headers == {
-        "X-Team": "a"
-    }
-    assert read(tmp_path, {"MEMOSTREAM_LLM__DEFAULT_QUERY__region": "eu"}).llm.default_query == {
-        "region": "eu"
-    }
+    assert read(tmp_path, {"MEMOSTREAM_LLM__DEFAULT_HEADERS": '{"X-Team": "a"}'}).llm.default_headers == {"X-Team": "a"}
+    assert read(tmp_path, {"MEMOSTREAM_LLM__DEFAULT_QUERY__region": "eu"}).llm.default_query == {"region": "eu"}
     assert read(tmp_path, {"MEMOSTREAM_RELAY": '{"shards": 2}'}).relay.shards == 2
 
 

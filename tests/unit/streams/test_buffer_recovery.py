@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.buffer_store import MemoryPartitionStore, PartitionStore, RocksPartitionStore
-from streams.buffering import RawRecord
+from streams.raw_records import RawRecord
 from tests.support.buffer_step import (
     HOUR_MS,
     START_MS,

@@ -12,7 +12,8 @@ from schemas.identity import position_blob_id
 from schemas.tokens import estimate_tokens
 from streams.buffer_codec import HeadKey
 from streams.buffer_store import MemoryPartitionStore, RocksPartitionStore
-from streams.buffering import BufferContext, Headers, Outgoing
+from streams.buffering import BufferContext
+from streams.raw_records import Headers, Outgoing
 from streams.topics import partition_for
 from streams.windowing import unit_tokens
 from tests.support.buffer_step import (
@@ -294,14 +295,14 @@ BAD: dict[str, bytes] = {
 @pytest.mark.parametrize("reason", BAD)
 def test_a_bad_record_is_parked_as_it_was_and_later_ones_flow_on(new_run: NewRun, reason: str) -> None:
     run = new_run(context(max_blob_bytes=200_000))
-    sent_along: Headers = (("trace", b"abc"), ("trace", b"def"), ("empty", b""))
+    sent_along: Headers = (("trace", b"abc"), ("trace", b"def"), ("empty", b""), ("null", None))
     bad = raw(BAD[reason], 5, key=b"as it came", headers=sent_along)
     effects = run.commit([bad, raw(chat(id="b1"), 6)])
     assert effects.counts == {"parked": 1, "buffered": 1}
     (letter,) = run.sent
     assert (letter.destination, letter.key, letter.value) == ("dead_letters", b"as it came", BAD[reason])
-    assert letter.headers[:3] == sent_along
-    ours = {name: value.decode() for name, value in letter.headers[3:]}
+    assert letter.headers[:4] == sent_along
+    ours = {name: (value or b"").decode() for name, value in letter.headers[4:]}
     detail = ours.pop(names.ERROR_MESSAGE)
     assert detail
     assert ours == {

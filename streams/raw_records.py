@@ -1,0 +1,124 @@
+"""Records as bytes: read undecoded, sent on with where they came from, or parked with what is wrong with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas import headers as names
+from schemas.errors import InvalidRecord
+from schemas.identity import position_blob_id
+from schemas.records import check_id
+from schemas.windows import Position
+
+STAGE: Final = "buffer"
+# Above these a position fits no column, and a timestamp no calendar (the year 10000).
+MAX_PARTITION: Final = (1 << 31) - 1
+MAX_OFFSET: Final = (1 << 63) - 1
+MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
+
+Destination = Literal["chat_messages", "extraction_windows", "dead_letters"]
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as it was read, nothing decoded."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def position(self) -> Position:
+        return Position(topic=self.topic, partition=self.partition, offset=self.offset, timestamp_ms=self.timestamp_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to send; `partition` None lets the key decide."""
+
+    destination: Destination
+    key: bytes | None
+    value: bytes
+    partition: int | None = None
+    headers: Headers = ()
+
+
+def dead_letter(record: RawRecord, error: InvalidRecord, group: str) -> Outgoing:
+    """The record with its original key, bytes and headers, and why and where it was refused in headers of ours."""
+    added = {
+        names.ERROR_TOPIC: record.topic,
+        names.ERROR_PARTITION: str(record.partition),
+        names.ERROR_OFFSET: str(record.offset),
+        names.ERROR_TIMESTAMP: str(record.timestamp_ms),
+        names.ERROR_GROUP: group,
+        names.ERROR_STAGE: STAGE,
+        names.ERROR_REASON: error.reason,
+        names.ERROR_MESSAGE: error.detail,
+        names.ERROR_ATTEMPTS: "1",
+    }
+    return Outgoing("dead_letters", record.key, record.value or b"", headers=record.headers + _encoded(added))
+
+
+def forwarded(record: RawRecord, origin: Position | None, identifier: str, key: bytes, partition: int) -> Outgoing:
+    """The record under the key and on the partition where it belongs, with its id and its origin in headers of ours."""
+    first = origin or record.position
+    added = {
+        names.ORIGIN_TOPIC: first.topic,
+        names.ORIGIN_PARTITION: str(first.partition),
+        names.ORIGIN_OFFSET: str(first.offset),
+        names.ORIGIN_TIMESTAMP: str(first.timestamp_ms),
+        names.BLOB_ID: identifier,
+    }
+    kept = tuple(header for header in record.headers if header[0] not in added)
+    return Outgoing("chat_messages", key, record.value or b"", partition, kept + _encoded(added))
+
+
+def derived_id(record: RawRecord, origin: Position | None) -> str:
+    """The id of a record whose value holds none; raises InvalidRecord if it carries one that is no id."""
+    carried = dict(record.headers).get(names.BLOB_ID)
+    if carried is not None:
+        return _carried_id(carried)
+    first = origin or record.position
+    return position_blob_id(first.topic, first.partition, first.offset, first.timestamp_ms)
+
+
+def _carried_id(value: bytes) -> str:
+    try:
+        return check_id(value.decode())
+    except ValueError as error:
+        raise InvalidRecord("invalid-headers", f"{names.BLOB_ID} is no id; leave it out") from error
+
+
+def origin_of(record: RawRecord) -> Position | None:
+    """Where a forwarded or redriven record came from; raises InvalidRecord if its headers name no position."""
+    found = {name: value or b"" for name, value in record.headers}
+    if names.ORIGIN_TOPIC not in found:
+        return None
+    try:
+        return Position(
+            topic=check_id(found[names.ORIGIN_TOPIC].decode()),
+            partition=_number(found[names.ORIGIN_PARTITION], MAX_PARTITION),
+            offset=_number(found[names.ORIGIN_OFFSET], MAX_OFFSET),
+            timestamp_ms=_number(found[names.ORIGIN_TIMESTAMP], MAX_TIMESTAMP_MS),
+        )
+    except (KeyError, ValueError) as error:
+        raise InvalidRecord(
+            "invalid-headers", "the __memostream.origin.* headers do not name a position; leave them out"
+        ) from error
+
+
+def _number(value: bytes, maximum: int) -> int:
+    number = int(value)
+    # -1 is the timestamp of a record that has none.
+    if not -1 <= number <= maximum:
+        raise ValueError(f"must be -1 to {maximum}")
+    return number
+
+
+def _encoded(values: Mapping[str, str]) -> Headers:
+    return tuple((name, value.encode()) for name, value in values.items())
