@@ -80,9 +80,7 @@ def classpath(
     wanted = read_lock() if jars is None else list(jars)
     missing = [jar for jar in wanted if not (folder / jar.file_name).exists()]
     if missing:
-        progress(
-            f"Downloading Apache Kafka {KAFKA_VERSION} ({len(missing)} jars, about 43 MB, once) into {folder}"
-        )
+        progress(f"Downloading Apache Kafka {KAFKA_VERSION} ({len(missing)} jars, about 43 MB, once) into {folder}")
         _download(missing, folder, progress)
     paths = [folder / jar.file_name for jar in wanted]
     for path, jar in zip(paths, wanted, strict=True):

@@ -173,9 +173,7 @@ class EmbeddedPostgres:
         for folder in path.parents:
             mode = stat.S_IMODE(folder.stat().st_mode)
             if not mode & stat.S_IXOTH:
-                self._progress(
-                    f"PostgreSQL runs as {user.name}, not as root: letting it pass through {folder}"
-                )
+                self._progress(f"PostgreSQL runs as {user.name}, not as root: letting it pass through {folder}")
                 folder.chmod(mode | stat.S_IXOTH)
 
     async def _answers(self) -> bool:
@@ -189,9 +187,7 @@ class EmbeddedPostgres:
         return False
 
     async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            host=str(self.socket_dir), user=SUPERUSER, database="postgres", timeout=10
-        )
+        return await asyncpg.connect(host=str(self.socket_dir), user=SUPERUSER, database="postgres", timeout=10)
 
 
 def binaries() -> Path:
