@@ -1,8 +1,8 @@
 """Kafka clients with our settings: producers are idempotent with acks=all, consumers read committed records only."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,6 +20,8 @@ from schemas.settings import KafkaSettings
 
 # Twice max_blob_bytes by default, and room for headers; the topic's own limit is what counts.
 MAX_REQUEST_BYTES = 8 * (1 << 20)
+
+Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 # Every topic of ours takes a batch of this size (schemas/settings.py, max_blob_bytes).
 MAX_BATCH_BYTES = 256 * 1024
 
@@ -55,28 +57,14 @@ def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKa
     )
 
 
-@asynccontextmanager
-async def producer(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+def producer(settings: KafkaSettings, **options: Any) -> AbstractAsyncContextManager[AIOKafkaProducer]:
     """A started producer that is flushed and stopped on leaving; raises RetryLater if the broker is away."""
-    client = new_producer(settings, **options)
-    try:
-        with translated("connecting"):
-            await client.start()
-        yield client
-    finally:
-        await client.stop()
+    return _started(new_producer(settings, **options))
 
 
-@asynccontextmanager
-async def consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+def consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
     """A started consumer that is stopped on leaving; raises RetryLater if the broker is away."""
-    client = new_consumer(settings, *topics, **options)
-    try:
-        with translated("connecting"):
-            await client.start()
-        yield client
-    finally:
-        await client.stop()
+    return _started(new_consumer(settings, *topics, **options))
 
 
 @asynccontextmanager
@@ -89,6 +77,16 @@ async def admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         yield client
     finally:
         await client.close()
+
+
+@asynccontextmanager
+async def _started(client: Client) -> AsyncIterator[Client]:
+    try:
+        with translated("connecting"):
+            await client.start()
+        yield client
+    finally:
+        await client.stop()
 
 
 @contextmanager
