@@ -68,6 +68,8 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
         key = decoded.user_id.encode()
         partition = partition_for(key, context.partitions)
         if record.key != key or record.partition != partition:
+            if record.size_bytes + HEADER_ROOM_BYTES > 2 * context.max_blob_bytes:
+                raise InvalidRecord("too-large", "its headers make it too large to be forwarded; shorten them")
             identifier = decoded.id or derived_id(record, origin)
             effects.outgoing.append(forwarded(record, origin, identifier, key, partition))
             effects.counts["forwarded"] += 1

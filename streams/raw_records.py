@@ -36,6 +36,12 @@ class RawRecord:
     def position(self) -> Position:
         return Position(topic=self.topic, partition=self.partition, offset=self.offset, timestamp_ms=self.timestamp_ms)
 
+    @property
+    def size_bytes(self) -> int:
+        """Of key, value and headers."""
+        headers_bytes = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

@@ -174,3 +174,19 @@ def blob_ids(window: Window) -> list[str]:
 def reason_of(letter: Outgoing) -> str:
     """Why a record was parked."""
     return (dict(letter.headers)["__memostream.errors.reason"] or b"").decode()
+
+
+def letters(run: StepRun) -> list[Outgoing]:
+    """The dead letters that the run has sent."""
+    return [record for record in run.sent if record.destination == "dead_letters"]
+
+
+def buffered_ids(run: StepRun, user_id: str = "u1", blob_type: str = "chat") -> list[str]:
+    """Ids of what is buffered, in order; the run goes on as if nobody had looked."""
+    key = HeadKey("default", user_id, blob_type)
+    held = run.state.take(key)
+    run.restart()
+    return [unit.blob_id for unit, _ in held]
+
+
+NewRun = Callable[..., StepRun]

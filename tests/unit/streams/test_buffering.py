@@ -1,31 +1,21 @@
-"""One record into the buffer: windows, duplicates, forwards, dead letters and commands, on both stores."""
+"""One record into the buffer: windows, duplicates and commands, on both stores."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import orjson
-import pytest
-
-from schemas import headers as names
 from schemas.identity import position_blob_id
 from schemas.tokens import estimate_tokens
-from streams.buffer_codec import HeadKey
-from streams.buffer_store import MemoryPartitionStore, RocksPartitionStore
-from streams.buffering import BufferContext
-from streams.raw_records import Headers, Outgoing
 from streams.topics import partition_for
 from streams.windowing import unit_tokens
 from tests.support.buffer_step import (
     DAY_MS,
     HOUR_MS,
     START_MS,
-    StepRun,
+    NewRun,
     blob_ids,
+    buffered_ids,
     chat,
     context,
     flush,
     forget,
+    letters,
     only_commands,
     only_windows,
     policy,
@@ -34,36 +24,9 @@ from tests.support.buffer_step import (
     windows_of,
 )
 
-NewRun = Callable[..., StepRun]
 FOUR = 4
 HOME = partition_for(b"u1", FOUR)
 AWAY = (HOME + 1) % FOUR
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def new_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewRun]:
-    opened: list[StepRun] = []
-
-    def start(settings: BufferContext | None = None) -> StepRun:
-        folder = tmp_path / f"partition-{len(opened)}"
-        store = MemoryPartitionStore() if request.param == "memory" else RocksPartitionStore(folder)
-        opened.append(StepRun(store, settings))
-        return opened[-1]
-
-    yield start
-    for run in opened:
-        run.store.close()
-
-
-def letters(run: StepRun) -> list[Outgoing]:
-    return [record for record in run.sent if record.destination == "dead_letters"]
-
-
-def buffered_ids(run: StepRun, user_id: str = "u1", blob_type: str = "chat") -> list[str]:
-    key = HeadKey("default", user_id, blob_type)
-    held = run.state.take(key)
-    run.restart()
-    return [unit.blob_id for unit, _ in held]
 
 
 # --- windows ---
@@ -211,190 +174,6 @@ def test_an_id_conflicts_across_the_blob_types_of_a_user(new_run: NewRun) -> Non
     doc = {"user_id": "u1", "id": "b1", "blob_type": "doc", "blob_data": {"content": "text"}}
     run.commit([raw(chat("hi", id="b1"), 0), raw(doc, 1)])
     assert [reason_of(letter) for letter in letters(run)] == ["id-conflict"]
-
-
-# --- forwarding ---
-
-
-@pytest.mark.parametrize(("partition", "key"), [(AWAY, b"u1"), (HOME, None), (HOME, b"foreign"), (AWAY, None)])
-def test_a_record_in_the_wrong_place_is_forwarded_with_where_it_came_from(
-    new_run: NewRun, partition: int, key: bytes | None
-) -> None:
-    run = new_run(context(partition=partition, partitions=FOUR))
-    record = raw(chat("hi"), 7, key=key, partition=partition, headers=(("trace", b"abc"),))
-    assert run.commit([record]).counts == {"forwarded": 1}
-    (forwarded,) = run.sent
-    assert (forwarded.destination, forwarded.key, forwarded.partition) == ("chat_messages", b"u1", HOME)
-    assert forwarded.value == record.value
-    assert dict(forwarded.headers) == {
-        "trace": b"abc",
-        names.ORIGIN_TOPIC: b"chat-messages",
-        names.ORIGIN_PARTITION: str(partition).encode(),
-        names.ORIGIN_OFFSET: b"7",
-        names.ORIGIN_TIMESTAMP: str(START_MS + 7).encode(),
-        names.BLOB_ID: position_blob_id("chat-messages", partition, 7, START_MS + 7).encode(),
-    }
-    assert run.state.heads == {}
-
-
-def arrived(forwarded: Outgoing, offset: int, timestamp_ms: int) -> Any:
-    assert forwarded.partition is not None
-    return raw(
-        forwarded.value,
-        offset,
-        key=forwarded.key,
-        partition=forwarded.partition,
-        timestamp_ms=timestamp_ms,
-        headers=forwarded.headers,
-    )
-
-
-def test_a_forwarded_record_is_buffered_with_its_first_id_position_and_time(new_run: NewRun) -> None:
-    away = new_run(context(partition=AWAY, partitions=FOUR))
-    away.commit([raw(chat("hi"), 7, partition=AWAY)])
-    home = new_run(context(policy(max_blobs=1), partition=HOME, partitions=FOUR))
-    home.commit([arrived(away.sent[0], 90, START_MS + 5000)])
-    ((unit,),) = [window.units for window in only_windows(home.sent)]
-    assert unit.blob_id == position_blob_id("chat-messages", AWAY, 7, START_MS + 7)
-    assert unit.origin is not None
-    assert (unit.origin.partition, unit.origin.offset, unit.origin.timestamp_ms) == (AWAY, 7, START_MS + 7)
-    assert (unit.position.partition, unit.position.offset, unit.position.timestamp_ms) == (HOME, 90, START_MS + 5000)
-    assert (unit.recorded_at_ms, unit.occurred_at_ms) == (START_MS + 7, START_MS + 7)
-
-
-def test_a_record_forwarded_again_keeps_its_first_origin(new_run: NewRun) -> None:
-    first = new_run(context(partition=AWAY, partitions=FOUR))
-    first.commit([raw(chat("hi"), 7, partition=AWAY)])
-    # Partitions were added in between, so that its place is another one now.
-    moved = arrived(first.sent[0], 3, START_MS + 9000)
-    second = new_run(context(partition=HOME, partitions=64))
-    second.commit([moved])
-    assert dict(second.sent[0].headers) == dict(first.sent[0].headers)
-    assert len(second.sent[0].headers) == len(first.sent[0].headers)
-
-
-def test_a_command_without_a_key_is_forwarded_too(new_run: NewRun) -> None:
-    run = new_run()
-    run.commit([raw(chat(id="b1"), 0), raw(flush(), 1, key=None)])
-    assert [record.destination for record in run.sent] == ["chat_messages"]
-
-
-# --- what cannot be taken ---
-
-
-BAD: dict[str, bytes] = {
-    "invalid-json": b"not json",
-    "invalid-utf8": b'{"user_id": "\xff"}',
-    "invalid-record": b'{"user_id": "u1", "blob_data": {"messages": []}}',
-    "unknown-blob-type": b'{"user_id": "u1", "blob_type": "video", "blob_data": {}}',
-    "newer-version": b'{"v": 2, "user_id": "u1"}',
-    "too-large": orjson.dumps(chat("x" * 250_000)),
-}
-
-
-@pytest.mark.parametrize("reason", BAD)
-def test_a_bad_record_is_parked_as_it_was_and_later_ones_flow_on(new_run: NewRun, reason: str) -> None:
-    run = new_run(context(max_blob_bytes=200_000))
-    sent_along: Headers = (("trace", b"abc"), ("trace", b"def"), ("empty", b""), ("null", None))
-    bad = raw(BAD[reason], 5, key=b"as it came", headers=sent_along)
-    effects = run.commit([bad, raw(chat(id="b1"), 6)])
-    assert effects.counts == {"parked": 1, "buffered": 1}
-    (letter,) = run.sent
-    assert (letter.destination, letter.key, letter.value) == ("dead_letters", b"as it came", BAD[reason])
-    assert letter.headers[:4] == sent_along
-    ours = {name: (value or b"").decode() for name, value in letter.headers[4:]}
-    detail = ours.pop(names.ERROR_MESSAGE)
-    assert detail
-    assert ours == {
-        names.ERROR_TOPIC: "chat-messages",
-        names.ERROR_PARTITION: "0",
-        names.ERROR_OFFSET: "5",
-        names.ERROR_TIMESTAMP: str(START_MS + 5),
-        names.ERROR_GROUP: "memostream-buffer",
-        names.ERROR_STAGE: "buffer",
-        names.ERROR_REASON: reason,
-        names.ERROR_ATTEMPTS: "1",
-    }
-
-
-def test_a_bad_record_is_parked_where_it_lies_whatever_its_key(new_run: NewRun) -> None:
-    run = new_run(context(partition=AWAY, partitions=FOUR))
-    run.commit([raw(b"not json", 0, key=None, partition=AWAY)])
-    assert [(letter.key, reason_of(letter)) for letter in letters(run)] == [(None, "invalid-json")]
-
-
-def test_a_record_that_grows_too_large_by_normalising_is_parked(new_run: NewRun) -> None:
-    run = new_run(context(max_blob_bytes=100_000))
-    # Written out, 1e15 takes four times as much.
-    value = orjson.dumps(chat(fields={"numbers": 1})).replace(
-        b'"numbers":1', b'"numbers":[' + b"1e15," * 15_000 + b"0]"
-    )
-    run.commit([raw(value, 0), raw(chat(id="b1"), 1)])
-    assert [reason_of(letter) for letter in letters(run)] == ["too-large"]
-
-
-def test_a_blob_whose_pieces_would_repeat_too_much_is_parked(new_run: NewRun) -> None:
-    run = new_run(context(policy(close_tokens=50, process_tokens=60), max_blob_bytes=200_000))
-    blob = chat(*["some text"] * 300, fields={"large": "x" * 100_000})
-    run.commit([raw(chat(id="kept"), 0), raw(blob, 1)])
-    assert [reason_of(letter) for letter in letters(run)] == ["too-large"]
-    assert buffered_ids(run) == ["kept"]
-
-
-def test_a_message_that_leaves_no_room_for_its_text_is_parked(new_run: NewRun) -> None:
-    run = new_run(context(policy(close_tokens=50, process_tokens=60)))
-    blob = chat("some text")
-    blob["blob_data"]["messages"][0]["alias"] = "Ann" * 1000
-    run.commit([raw(blob, 0)])
-    assert [reason_of(letter) for letter in letters(run)] == ["too-large"]
-
-
-GOOD_ORIGIN = {
-    names.ORIGIN_TOPIC: b"old",
-    names.ORIGIN_PARTITION: b"1",
-    names.ORIGIN_OFFSET: b"2",
-    names.ORIGIN_TIMESTAMP: b"3",
-}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {names.ORIGIN_OFFSET: b"first"},
-        {names.ORIGIN_OFFSET: str(1 << 70).encode()},
-        {names.ORIGIN_OFFSET: b"-2"},
-        {names.ORIGIN_PARTITION: b"9999999999"},
-        {names.ORIGIN_TIMESTAMP: b"9" * 18},
-        {names.ORIGIN_TOPIC: b"\xff"},
-        {names.ORIGIN_TOPIC: b""},
-        {names.BLOB_ID: b"\xff"},
-        {names.BLOB_ID: b"a\0b"},
-        {names.BLOB_ID: b"i" * 256},
-    ],
-)
-def test_forged_headers_of_ours_are_parked(new_run: NewRun, change: dict[str, bytes]) -> None:
-    run = new_run()
-    run.commit([raw(chat(), 0, headers=tuple({**GOOD_ORIGIN, **change}.items()))])
-    assert [reason_of(letter) for letter in letters(run)] == ["invalid-headers"]
-
-
-def test_an_origin_named_in_part_is_parked(new_run: NewRun) -> None:
-    run = new_run()
-    run.commit([raw(chat(), 0, headers=((names.ORIGIN_TOPIC, b"old"),))])
-    assert [reason_of(letter) for letter in letters(run)] == ["invalid-headers"]
-
-
-def test_null_values_are_counted_and_nothing_else(new_run: NewRun) -> None:
-    run = new_run()
-    effects = run.commit([raw(None, 0), raw(None, 1, key=None)])
-    assert effects.counts == {"null": 2}
-    assert run.sent == []
-
-
-def test_an_empty_value_is_no_null(new_run: NewRun) -> None:
-    run = new_run()
-    run.commit([raw(b"", 0)])
-    assert [(letter.value, reason_of(letter)) for letter in letters(run)] == [(b"", "invalid-json")]
 
 
 # --- commands ---
