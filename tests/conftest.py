@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import tempfile
 import uuid
@@ -45,6 +46,9 @@ class ServiceSources:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A run in the background ignores SIGINT, and so would the processes whose Ctrl-C is tested.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_SOURCES] = choose_sources()
 
 
