@@ -74,7 +74,8 @@ UtcDatetime = Annotated[datetime, BeforeValidator(_check_is_text), AfterValidato
 class WireModel(BaseModel):
     """Frozen; keys that we do not know are ignored, so that producers may carry their own."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null")
+    # Inputs hold what users said, and an error's text may be logged.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", hide_input_in_errors=True)
 
 
 class ChatMessage(WireModel):
