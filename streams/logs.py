@@ -16,7 +16,10 @@ REPEAT_AFTER_S: Final = 10.0
 
 
 def configure_logging(settings: WorkerSettings, stream: TextIO | None = None) -> None:
-    """Write to `stream`, stderr if None: readable on a terminal, one JSON object a line elsewhere, or as `worker.log_format` says."""
+    """Write to `stream`, stderr if None: readable on a terminal, elsewhere one JSON object a line.
+
+    `worker.log_format` may name one of the two forms.
+    """
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     stream = stream or sys.stderr
     as_console = settings.log_format == "console" or (settings.log_format == "auto" and stream.isatty())
