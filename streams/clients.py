@@ -99,7 +99,11 @@ def translated(what: str) -> Iterator[None]:
     except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:
         raise ConfigurationError(f"Kafka, {what}: access refused ({type(error).__name__}); check kafka.*") from error
     except (KafkaConnectionError, NodeNotReadyError, TimeoutError) as error:
-        raise RetryLater(f"Kafka, {what}: the broker is away ({type(error).__name__})") from error
+        # A refused password, too, reaches us as a connection that fails.
+        raise RetryLater(
+            f"Kafka, {what}: the broker is away or refuses us ({type(error).__name__}); "
+            "check kafka.bootstrap_servers and, where it asks for them, the credentials"
+        ) from error
     except KafkaError as error:
         if error.retriable:
             raise RetryLater(f"Kafka, {what}: {type(error).__name__}") from error
