@@ -5,31 +5,19 @@ import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cli.addresses import explicit_addresses, with_addresses
 from cli.console import note, out
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
-from storage.migrate import migrate
 from streams.logs import configure_logging
 from streams.topics import Topics, ensure_topics
-from streams.worker import run_worker
-
-if TYPE_CHECKING:
-    pass
-
-
-async def migrate_database(settings: Settings) -> None:
-    """Bring the schema up to date, under its lock; raises ConfigurationError if it cannot be."""
-    url = settings.storage.database_url.get_secret_value()
-    await migrate(url, embedding_dimension=settings.embedding_dimension)
+from streams.worker import migrate_database, run_worker
 
 
 async def work(settings: Settings, roles: frozenset[str], stop: asyncio.Event) -> int:
     """A worker with its log; returns its exit code."""
     configure_logging(settings.worker)
-    await migrate_database(settings)
     return await run_worker(settings, roles, stop)
 
 

@@ -49,7 +49,7 @@ def create_embedder(settings: Settings) -> Embedder | None:
         return BundledEmbedder(settings.embedding_dimension)
 
     from extraction.endpoint.client import open_client
-    from extraction.endpoint.embedding import DEFAULT_MODEL, EndpointEmbedder
+    from extraction.endpoint.embedding import EndpointEmbedder
 
     elsewhere = embedding.base_url is not None and embedding.base_url != llm.base_url
     client = open_client(
@@ -60,4 +60,4 @@ def create_embedder(settings: Settings) -> Embedder | None:
         {} if elsewhere else llm.default_headers,
         {} if elsewhere else llm.default_query,
     )
-    return EndpointEmbedder(client, embedding.model or DEFAULT_MODEL, settings.embedding_dimension, llm.max_retries)
+    return EndpointEmbedder(client, settings.embedding_model, settings.embedding_dimension, llm.max_retries)

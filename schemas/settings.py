@@ -4,7 +4,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,9 @@ from pydantic import (
 
 from schemas.errors import ConfigurationError
 from schemas.settings_sources import Layers
+
+BUNDLED_EMBEDDING_MODEL: Final = "wordllama-l2-supercat-256"
+DEFAULT_EMBEDDING_MODEL: Final = "text-embedding-3-small"
 
 
 def _check_url(value: SecretStr) -> SecretStr:
@@ -211,6 +214,12 @@ class Settings(Section):
     @property
     def embedding_dimension(self) -> int:
         return self.embedding.dimension or (256 if self.extraction.provider == "offline" else 1536)
+
+    @property
+    def embedding_model(self) -> str:
+        """Vectors of different models cannot be compared, so a database is of one."""
+        default = BUNDLED_EMBEDDING_MODEL if self.extraction.provider == "offline" else DEFAULT_EMBEDDING_MODEL
+        return self.embedding.model or default
 
 
 def load_settings(

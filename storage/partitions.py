@@ -1,14 +1,37 @@
 """The monthly partitions of `units`."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from schemas.errors import RetryLater
+from storage.errors import translated
 from storage.units import month_start, partition_name
 
 LOCK_TIMEOUT_MS: Final = 5000
+EVERY_S: Final = 24 * 3600.0
+RETRY_S: Final = 300.0
+
+log = structlog.get_logger()
+
+
+async def keep_unit_partitions(engine: AsyncEngine, now: Callable[[], datetime]) -> None:
+    """Make the partitions that are missing, now and once a day, until cancelled; units need none to be written."""
+    while True:
+        delay_s = EVERY_S
+        try:
+            with translated("making partitions of units"):
+                async with engine.begin() as connection:
+                    await ensure_unit_partitions(connection, now())
+        except RetryLater as error:
+            log.warning("storage.partitions_put_off", reason=str(error))
+            delay_s = RETRY_S
+        await asyncio.sleep(delay_s)
 
 
 async def ensure_unit_partitions(connection: AsyncConnection, now: datetime) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Literal, get_args
 
@@ -11,13 +11,14 @@ import structlog
 
 from agents import extraction
 from agents.buffer import create_buffer_app
-from agents.dependencies import ExtractionDeps
+from agents.dependencies import ExtractionDeps, utc_now
 from extraction.factory import create_extractor
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from storage.database import create_engine
 from storage.migrate import migrate
+from storage.partitions import keep_unit_partitions
 from streams.faust_app import FaustApp, new_app
 from streams.offsets import end_offsets
 from streams.relay import Relay
@@ -65,6 +66,15 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
     return EXIT_FATAL if failures else EXIT_OK
 
 
+async def migrate_database(settings: Settings) -> None:
+    """Bring the schema up to date, under its lock; raises ConfigurationError if it cannot be."""
+    await migrate(
+        settings.storage.database_url.get_secret_value(),
+        embedding_dimension=settings.embedding_dimension,
+        embedding_model=settings.embedding_model if settings.embedding.enabled else None,
+    )
+
+
 async def _enter_storage_roles(
     stack: AsyncExitStack,
     settings: Settings,
@@ -72,13 +82,14 @@ async def _enter_storage_roles(
     partitions: int,
     on_fatal: Callable[[BaseException], None],
 ) -> None:
-    await migrate(settings.storage.database_url.get_secret_value(), embedding_dimension=settings.embedding_dimension)
+    await migrate_database(settings)
     engine = create_engine(settings.storage)
     stack.push_async_callback(engine.dispose)
+    await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
     worker_name = f"{socket.gethostname()}-{os.getpid()}"
     if "relay" in roles:
         relay = Relay(engine, settings.kafka, settings.relay, worker_name)
-        await stack.enter_async_context(_running_relay(relay, settings.worker.shutdown_timeout_s, on_fatal))
+        await stack.enter_async_context(_running(relay.run(), on_fatal, relay.stop, settings.worker.shutdown_timeout_s))
     if "extraction" in roles:
         extractor = create_extractor(settings)
         stack.push_async_callback(extractor.close)
@@ -119,18 +130,25 @@ async def _running_app(app: FaustApp, on_fatal: Callable[[BaseException], None])
 
 
 @asynccontextmanager
-async def _running_relay(
-    relay: Relay, timeout_s: float, on_fatal: Callable[[BaseException], None]
+async def _running(
+    work: Coroutine[None, None, None],
+    on_fatal: Callable[[BaseException], None],
+    stop: Callable[[], None] | None = None,
+    timeout_s: float = 0.0,
 ) -> AsyncIterator[None]:
+    """Work beside the block; at its end `stop` is called and waited for, then the work is cancelled."""
+
     def ended(task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             on_fatal(error)
 
-    running = asyncio.create_task(relay.run())
+    running = asyncio.create_task(work)
     running.add_done_callback(ended)
     try:
         yield
     finally:
-        relay.stop()
-        await asyncio.wait([running], timeout=timeout_s)
+        if stop is not None:
+            stop()
+            await asyncio.wait([running], timeout=timeout_s)
         running.cancel()
+        await asyncio.wait([running])

@@ -115,7 +115,7 @@ def migrate(
 
     from cli.addresses import settings_of
     from cli.console import out, print_json
-    from cli.up import migrate_database
+    from streams.worker import migrate_database
 
     settings = settings_of(Place(config, data_dir, verbose))
     asyncio.run(migrate_database(settings))

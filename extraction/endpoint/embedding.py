@@ -17,7 +17,6 @@ from extraction.endpoint.failures import translate
 from schemas.errors import EndpointRefused, RetryLater
 from schemas.memory import Usage
 
-DEFAULT_MODEL: Final = "text-embedding-3-small"
 # Models that can shorten their vectors; others refuse the parameter.
 _SHORTENED: Final = "text-embedding-3"
 

@@ -16,7 +16,6 @@ from schemas.memory import Usage
 
 BUNDLED_DIMENSION: Final = 256
 DIMENSIONS: Final = (64, 128, BUNDLED_DIMENSION)
-EMBEDDING_MODEL: Final = "wordllama-l2-supercat-256"
 
 
 class _Model(Protocol):

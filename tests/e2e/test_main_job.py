@@ -120,6 +120,7 @@ async def test_kills_and_freezes_lose_nothing_double_nothing_and_change_no_profi
     memory = await read_memory(database_url)
     assert memory["units"] == len(lines)
     assert await units_recorded_twice(database_url) == 0
+    assert await units_outside_their_month(database_url) == 0
     assert await stored_facts(database_url) == await expected_facts(lines, Settings())
     assert await published_profiles(kafka_bootstrap, topic_prefix) == await stored_facts(database_url)
 
@@ -174,6 +175,14 @@ async def units_recorded_twice(database_url: str) -> int:
     try:
         twice = "SELECT 1 FROM units GROUP BY project_id, user_id, blob_id, message_index, part HAVING count(*) > 1"
         return int(await connection.fetchval(f"SELECT count(*) FROM ({twice}) AS twice"))
+    finally:
+        await connection.close()
+
+
+async def units_outside_their_month(database_url: str) -> int:
+    connection = await asyncpg.connect(plain_dsn(database_url))
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM units_default"))
     finally:
         await connection.close()
 
