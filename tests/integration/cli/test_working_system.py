@@ -67,6 +67,22 @@ def test_the_same_file_sent_twice_changes_nothing(working: CommandLine) -> None:
     assert outcomes(working) - start == {"applied": 2, "duplicate": 2, "command": 2}
 
 
+def test_a_forgotten_user_is_gone_and_may_come_back(working: CommandLine) -> None:
+    start = outcomes(working)
+    working.call("send", "--user", "gone", "My name is Gunn and I live in Bergen.")
+    working.call("flush", "gone")
+    working.call("send", "--user", "gone", "I work as a nurse.")
+    working.run("send", "-", stdin=lines({"command": "forget-user", "user_id": "gone"}))
+    # Ordered behind the forget, so its end is the forget's end.
+    working.call("flush", "gone")
+    assert facts(working, "gone") == {}
+    assert "no event is remembered of gone" in working.call("events", "gone", fails=True).stderr
+    assert outcomes(working) - start == {"erased": 2, "command": 3}
+    working.call("send", "--user", "gone", "I live in Oslo.")
+    working.call("flush", "gone")
+    assert facts(working, "gone") == {"contact_info/city": "Oslo"}
+
+
 def test_bad_lines_are_named_and_the_good_ones_are_sent(working: CommandLine) -> None:
     given = b"\n".join([b"no json", lines(said("bad", "I live in Bergen.")), b"", b'{"user_id": ""}', b"\xff"])
     done = working.run("send", "-", stdin=given, fails=True)
