@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
@@ -17,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.records import UtcDatetime
+
 ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
 
 MAX_NAME_CHARACTERS: Final = 100
@@ -25,6 +26,7 @@ MAX_BRACES: Final = 200
 
 _REASONING: Final = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL)
 
+_SHORT_DATE: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -51,8 +53,13 @@ def _optional_text(value: str | None) -> str | None:
     return _text(value) if value is not None and value.strip() else None
 
 
-def _utc(value: datetime | None) -> datetime | None:
-    return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+def _moment(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # ISO 8601 lets a date end after the year or the month; pydantic would read a year as seconds since 1970.
+    if match := _SHORT_DATE.fullmatch(value.strip()):
+        return f"{match[1]}-{match[2] or '01'}-01"
+    return value.strip() or None
 
 
 def _indices(value: list[int], info: ValidationInfo) -> list[int]:
@@ -68,9 +75,8 @@ Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, AfterValidator(_text)]
 OptionalText = Annotated[str | None, AfterValidator(_optional_text)]
 Moment = Annotated[
-    datetime | None,
-    BeforeValidator(lambda value: None if isinstance(value, str) and not value.strip() else value),
-    AfterValidator(_utc),
+    UtcDatetime | None,
+    BeforeValidator(_moment),
     WithJsonSchema({"type": ["string", "null"]}),
 ]
 Indices = Annotated[list[int], AfterValidator(_indices)]
@@ -180,7 +186,8 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
             break
         try:
             document, end = decoder.raw_decode(text, position)
-        except (json.JSONDecodeError, RecursionError):
+        # Not only JSONDecodeError: Python refuses numbers of thousands of digits, which a model that loops writes.
+        except (ValueError, RecursionError):
             end = position + 1
         else:
             if isinstance(document, dict) and document.keys() & model.model_fields.keys():

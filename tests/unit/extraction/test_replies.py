@@ -60,9 +60,35 @@ def test_the_error_quotes_nothing_of_the_reply() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_dates_without_a_zone_are_utc() -> None:
-    event = {"gist": "moved", "message_indices": [0], "occurred_at": "2026-01-02"}
-    assert read({"facts": [], "events": [event]}).events[0].occurred_at == datetime(2026, 1, 2, tzinfo=UTC)
+def event(occurred_at: object) -> dict[str, Any]:
+    return {"facts": [], "events": [{"gist": "moved", "message_indices": [0], "occurred_at": occurred_at}]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as"),
+    [
+        ("2026-01-02", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("2026-01-02T03:00:00+03:00", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("2019", datetime(2019, 1, 1, tzinfo=UTC)),
+        ("2019-05", datetime(2019, 5, 1, tzinfo=UTC)),
+        (" ", None),
+        (None, None),
+    ],
+)
+def test_dates_are_in_utc_and_may_end_after_the_year_or_the_month(sent: object, read_as: datetime | None) -> None:
+    assert read(event(sent)).events[0].occurred_at == read_as
+
+
+@pytest.mark.parametrize("sent", [2019, "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "2019-13", "soon"])
+def test_a_time_that_is_none_or_that_no_column_takes_is_refused(sent: object) -> None:
+    with pytest.raises(InvalidReply, match="occurred_at"):
+        read(event(sent))
+
+
+def test_a_number_of_endless_digits_is_refused() -> None:
+    text = json.dumps({"facts": [{**FACT, "message_indices": [7]}]}).replace("[7]", f"[{'1' * 5000}]")
+    with pytest.raises(InvalidReply):
+        read(text)
 
 
 @pytest.mark.parametrize(
