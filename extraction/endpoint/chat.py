@@ -9,7 +9,7 @@ import openai
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
-from extraction.endpoint.client import call
+from extraction.endpoint.client import call, token_count
 from extraction.endpoint.failures import hints, translate
 from extraction.replies import InvalidReply, ReplyModel, read_reply, strict_schema
 from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater
@@ -31,7 +31,7 @@ class Dialect:
 
 @dataclass(slots=True)
 class ChatEndpoint:
-    """One model behind one base URL. `dialect` is kept, so that a refusal costs one call in a worker's life."""
+    """One model behind one base URL. `dialect` is the last that worked, so that a refusal costs a call only once."""
 
     client: openai.AsyncOpenAI
     settings: LLMSettings
@@ -64,8 +64,8 @@ class ChatEndpoint:
             raise ContentRejected(f"the model's reply failed validation twice ({model.__name__})") from error
 
     async def _complete(self, messages: list[dict[str, str]], model: type[BaseModel]) -> tuple[str, Usage]:
+        dialect = self.dialect
         while True:
-            dialect = self.dialect
             request = _request(messages, model, self.settings, dialect)
             try:
                 completion: ChatCompletion = await call(
@@ -77,9 +77,10 @@ class ChatEndpoint:
                 other = simpler(dialect, hints(error))
                 if not isinstance(translated, EndpointRefused) or other is None:
                     raise translated from error
-                if self.dialect == dialect:
-                    self.dialect = other
+                dialect = other
                 continue
+            # Only now: a refusal that was about this conversation must not cost all others their structured output.
+            self.dialect = dialect
             return _text(completion), _usage(completion)
 
 
@@ -120,21 +121,22 @@ def _text(completion: ChatCompletion) -> str:
     if not choices:
         raise RetryLater("the endpoint answered without choices")
     choice = choices[0]
-    if choice.finish_reason == "content_filter" or getattr(choice.message, "refusal", None):
+    finish_reason, message = getattr(choice, "finish_reason", None), getattr(choice, "message", None)
+    if finish_reason == "content_filter" or getattr(message, "refusal", None):
         raise ContentRejected("the model refused the conversation")
-    if choice.finish_reason == "length":
+    if finish_reason == "length":
         raise ContextTooLong("the answer is longer than llm.max_output_tokens")
-    return choice.message.content or ""
+    content = getattr(message, "content", None) or ""
+    if not isinstance(content, str):
+        raise RetryLater("the endpoint answered with something that is no text")
+    return content
 
 
 def _usage(completion: ChatCompletion) -> Usage:
-    counted = completion.usage
-    if counted is None:
-        return Usage(completions=1)
-    details = counted.prompt_tokens_details
+    counted = getattr(completion, "usage", None)
     return Usage(
         completions=1,
-        prompt_tokens=counted.prompt_tokens,
-        completion_tokens=counted.completion_tokens,
-        cached_tokens=(details.cached_tokens or 0) if details else 0,
+        prompt_tokens=token_count(counted, "prompt_tokens"),
+        completion_tokens=token_count(counted, "completion_tokens"),
+        cached_tokens=token_count(getattr(counted, "prompt_tokens_details", None), "cached_tokens"),
     )

@@ -68,3 +68,9 @@ async def call(once: Callable[[], Awaitable[T]], max_retries: int, sleep: Sleep 
             # The SDK lets a body that is no JSON through as the decoder's error.
             raise RetryLater("the endpoint answered with something unreadable") from error
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def token_count(counted: object, name: str) -> int:
+    """A count of a reply's usage, 0 where the server leaves it out, whatever the SDK's types promise."""
+    value = getattr(counted, name, None)
+    return value if isinstance(value, int) else 0

@@ -12,7 +12,7 @@ import openai
 from numpy.typing import NDArray
 from openai.types import CreateEmbeddingResponse
 
-from extraction.endpoint.client import call
+from extraction.endpoint.client import call, token_count
 from extraction.endpoint.failures import translate
 from schemas.errors import EndpointRefused, RetryLater
 from schemas.memory import Usage
@@ -44,19 +44,22 @@ class EndpointEmbedder:
             raise translate(error, datetime.now(UTC)) from error
         vectors = self._vectors(response, len(texts))
         counted = getattr(response, "usage", None)
-        return vectors, Usage(embedding_calls=1, prompt_tokens=counted.prompt_tokens if counted else 0)
+        return vectors, Usage(embedding_calls=1, prompt_tokens=token_count(counted, "prompt_tokens"))
 
     async def close(self) -> None:
         await self.client.close()
 
     def _vectors(self, response: CreateEmbeddingResponse, count: int) -> NDArray[np.float32]:
-        rows = sorted(getattr(response, "data", None) or (), key=lambda item: item.index)
+        rows = list(getattr(response, "data", None) or ())
         if len(rows) != count:
             raise RetryLater("the endpoint answered with another number of embeddings than asked for")
         try:
+            rows.sort(key=lambda item: item.index)
             vectors = np.stack([_row(item.embedding) for item in rows])
-        except (binascii.Error, ValueError, TypeError) as error:
+        except (binascii.Error, AttributeError, ValueError, TypeError) as error:
             raise RetryLater("the endpoint answered with unreadable embeddings") from error
+        if vectors.ndim != 2:
+            raise RetryLater("the endpoint answered with unreadable embeddings")
         if vectors.shape[1] != self.dimension:
             raise EndpointRefused(
                 f"the embedding model answers with {vectors.shape[1]} dimensions, not {self.dimension}: "

@@ -12,7 +12,7 @@ from extraction.endpoint.client import MAX_WAIT_S
 from extraction.factory import create_extractor
 from extraction.protocol import Extractor
 from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater
-from schemas.memory import Profile
+from schemas.memory import Profile, Usage
 from schemas.settings import Settings
 from tests.support import scripted_openai as scripted
 from tests.support.scripted_openai import Fault, ScriptedOpenAI
@@ -278,6 +278,43 @@ async def test_a_model_with_other_parameters_is_asked_in_its_own_terms(server: S
     assert "max_completion_tokens" in last
     assert "temperature" not in last
     assert last["response_format"]["type"] == "json_schema"
+
+
+async def test_a_refusal_of_one_conversation_costs_the_others_no_structured_output(
+    server: ScriptedOpenAI, make: Make
+) -> None:
+    server.answer = lambda call: scripted.bad_request("temperature") if "odd bytes" in call.prompt else None
+    extractor = make(server)
+    with pytest.raises(EndpointRefused):
+        await extractor.extract(said("odd bytes"), Profile())
+    await extractor.extract(CONVERSATION, Profile())
+    last = server.calls[-1].body
+    assert last["response_format"]["type"] == "json_schema"
+    assert "temperature" in last
+
+
+async def test_a_server_that_counts_no_tokens_is_used_all_the_same(server: ScriptedOpenAI, make: Make) -> None:
+    choice = {"message": {"content": '{"facts": []}'}}
+    server.always = Fault("status", body={"choices": [choice], "usage": {"total_tokens": 3}})
+    extraction = await make(server).extract(CONVERSATION, Profile())
+    assert extraction.usage == Usage(completions=1)
+
+
+async def test_an_answer_that_is_no_text_is_asked_for_again_later(server: ScriptedOpenAI, make: Make) -> None:
+    server.always = Fault("status", body={"choices": [{"message": {"content": [{"type": "text"}]}}]})
+    with pytest.raises(RetryLater, match="no text"):
+        await make(server).extract(CONVERSATION, Profile())
+
+
+@pytest.mark.parametrize("vector", [{}, {"embedding": [1.0]}, {"index": 0}, {"index": 0, "embedding": [[[1.0]]]}])
+async def test_embeddings_that_cannot_be_read_are_asked_for_again_later(
+    server: ScriptedOpenAI, make: Make, vector: dict[str, Any]
+) -> None:
+    server.embed_always = Fault("status", body={"data": [vector, vector], "usage": {"total_tokens": 3}})
+    extractor = make(server)
+    extraction = await extractor.extract(CONVERSATION, Profile())
+    with pytest.raises(RetryLater):
+        await extractor.merge(extraction, Profile())
 
 
 async def test_a_server_that_takes_no_form_of_our_calls_is_refused(server: ScriptedOpenAI, make: Make) -> None:
