@@ -129,6 +129,29 @@ async def test_a_month_whose_rows_are_in_the_default_partition_stays_there(
         assert (await connection.execute(query)).one() == (None, True)
 
 
+async def test_a_row_that_comes_while_its_partition_is_made_is_no_error(
+    empty_url: str, empty_engine: AsyncEngine
+) -> None:
+    await migrate(empty_url, embedding_dimension=8)
+    now = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
+
+    async def make() -> None:
+        async with empty_engine.begin() as connection:
+            await ensure_unit_partitions(connection, now)
+
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%units_default%'"
+    )
+    async with empty_engine.connect() as writer, empty_engine.connect() as observer:
+        await writer.execute(units.insert().values(**_unit_values(now)))
+        making = asyncio.create_task(make())
+        while not await observer.scalar(waits):
+            await observer.rollback()
+            await asyncio.sleep(0.01)
+        await writer.commit()
+        await making
+
+
 def _unit_values(moment: datetime) -> dict[str, Any]:
     return {
         "project_id": "default",
