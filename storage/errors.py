@@ -1,4 +1,4 @@
-"""Postgres' errors as ours: what may pass is RetryLater, everything else is left as it is."""
+"""Postgres' errors as ours: what may pass is RetryLater, what a person must set right ConfigurationError, no other."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from schemas.errors import RetryLater
+from schemas.errors import ConfigurationError, RetryLater
 
 # Connection exceptions and insufficient resources.
 _PASSING_CLASSES: Final = ("08", "53")
@@ -16,6 +16,7 @@ _PASSING_STATES: Final = frozenset(
     {
         "25P03",  # idle in transaction for too long: this worker was frozen
         "25P04",  # transaction for too long
+        "25006",  # read-only transaction: this server has become a standby
         "40001",  # serialization failure
         "40P01",  # deadlock
         "55P03",  # lock not available
@@ -26,6 +27,13 @@ _PASSING_STATES: Final = frozenset(
         "57P05",  # idle session timeout
     }
 )
+_MISCONFIGURED: Final = {
+    "28000": "it does not let this user in: check storage.database_url",
+    "28P01": "it refuses the password: check storage.database_url",
+    "3D000": "there is no such database: check storage.database_url",
+    "42P01": "its tables are missing: run `memostream migrate`, or check storage.database_url",
+    "42501": "this database user lacks a privilege: grant it, or check storage.database_url",
+}
 # asyncpg's own errors carry no SQLSTATE: a connection that is gone, or that was made before a migration.
 _PASSING_DRIVER_ERRORS: Final = (
     asyncpg.exceptions.InvalidCachedStatementError,
@@ -35,7 +43,9 @@ _PASSING_DRIVER_ERRORS: Final = (
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise RetryLater for a lost connection, a deadlock or a failure to serialize; others pass through."""
+    """Raise RetryLater for a lost connection, a deadlock or a failure to serialize, and ConfigurationError for a
+    database that does not let us in or was not migrated; others pass through.
+    """
     try:
         yield
     except (
@@ -46,6 +56,8 @@ def translated(what: str) -> Iterator[None]:
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
     ) as error:
+        if (advice := _MISCONFIGURED.get(sqlstate(error) or "")) is not None:
+            raise ConfigurationError(f"Postgres, {what}: {advice}") from error
         if not may_pass(error):
             raise
         raise RetryLater(f"Postgres, {what}: {describe(error)}") from error

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from schemas.errors import RetryLater
+from schemas.errors import ConfigurationError, RetryLater
 from storage.errors import translated
 
 
@@ -16,6 +16,7 @@ from storage.errors import translated
         asyncpg.DeadlockDetectedError("x"),
         asyncpg.SerializationError("x"),
         asyncpg.AdminShutdownError("x"),
+        asyncpg.ReadOnlySQLTransactionError("x"),
         asyncpg.TooManyConnectionsError("x"),
         asyncpg.CannotConnectNowError("x"),
         asyncpg.ConnectionDoesNotExistError("x"),
@@ -33,11 +34,25 @@ def test_what_may_pass_is_retried_later_and_quotes_nothing(error: Exception) -> 
 
 
 @pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (asyncpg.InvalidPasswordError("secret words"), "password"),
+        (asyncpg.InvalidCatalogNameError("secret words"), "database_url"),
+        (asyncpg.UndefinedTableError("secret words"), "memostream migrate"),
+        (DBAPIError("SELECT", {}, asyncpg.UndefinedTableError("secret words")), "memostream migrate"),
+    ],
+)
+def test_what_a_person_must_set_right_says_how_and_quotes_nothing(error: Exception, advice: str) -> None:
+    with pytest.raises(ConfigurationError, match=advice) as caught, translated("applying"):
+        raise error
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "error",
     [
         asyncpg.UniqueViolationError("x"),
         IntegrityError("INSERT", {}, asyncpg.UniqueViolationError("x")),
-        asyncpg.UndefinedTableError("x"),
         asyncpg.InterfaceError("cannot perform operation: another operation is in progress"),
     ],
 )
