@@ -23,14 +23,15 @@ from cli.audit_rules import (
 from cli.console import err
 from cli.scanning import TopicScanner, topic_scanner
 from schemas import headers as names
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, InvalidRecord
 from schemas.settings import Settings
-from schemas.windows import Position, Window, decode_window
+from schemas.windows import Window, decode_window
 from storage.auditing import cut_offs, units_of_blobs
 from storage.database import create_engine
 from storage.errors import translated
 from storage.holding import all_held
 from streams.buffer_reader import read_buffered
+from streams.raw_records import RawRecord, origin_of
 from streams.topics import Topics
 
 BUFFER_STAGE: Final = b"buffer"
@@ -116,25 +117,18 @@ def note_copies(records: Sequence[Seen], tally: Tally) -> None:
 
 def seen_record(record: Any) -> Seen:
     """An aiokafka record as the rules see it."""
-    found = dict(record.headers)
-    position = Position(
-        topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp
+    raw = RawRecord(
+        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
     )
-    carried = found.get(names.BLOB_ID)
-    return Seen(position, record.key, record.value, _origin(found), None if carried is None else carried.decode())
-
-
-def _origin(found: Mapping[str, bytes]) -> Position | None:
     try:
-        return Position(
-            topic=found[names.ORIGIN_TOPIC].decode(),
-            partition=int(found[names.ORIGIN_PARTITION]),
-            offset=int(found[names.ORIGIN_OFFSET]),
-            timestamp_ms=int(found[names.ORIGIN_TIMESTAMP]),
-        )
-    except (KeyError, ValueError):
-        # Headers that name no position are the buffer agent's to refuse.
-        return None
+        origin = origin_of(raw)
+    except InvalidRecord:
+        # Headers that name no position are the buffer agent's to refuse; so is an id that is none.
+        origin = None
+    carried = dict(raw.headers).get(names.BLOB_ID)
+    return Seen(
+        raw.position, raw.key, raw.value, origin, None if carried is None else carried.decode("utf-8", "replace")
+    )
 
 
 def chosen(wanted: Range, first: Mapping[int, int], end: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:

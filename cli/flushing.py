@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.console import err
 from cli.scanning import TopicScanner, topic_scanner
-from schemas.errors import MemostreamError
+from schemas.errors import ConfigurationError, MemostreamError
 from schemas.identity import derived_uuid
-from schemas.records import Command
+from schemas.records import Command, describe_validation_error
 from schemas.settings import KafkaSettings, Settings
 from schemas.windows import Position, WindowCommand
 from storage.database import create_engine
@@ -170,9 +171,12 @@ async def _send(settings: Settings, topics: Topics, users: Sequence[User], parti
 
 
 def flush_command(project_id: str, user_id: str, now_ns: int) -> Command:
-    """A flush whose id follows from its arguments."""
+    """A flush whose id follows from its arguments; raises ConfigurationError for an id that no record can have."""
     identifier = str(derived_uuid("flush", project_id, user_id, now_ns))
-    return Command(command="flush", id=identifier, project_id=project_id, user_id=user_id)
+    try:
+        return Command(command="flush", id=identifier, project_id=project_id, user_id=user_id)
+    except ValidationError as error:
+        raise ConfigurationError(describe_validation_error(error)) from None
 
 
 @asynccontextmanager

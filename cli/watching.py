@@ -99,7 +99,7 @@ async def changes(
 def user_of(record: Any, topics: Topics) -> tuple[str | None, str | None]:
     """(project, user) of a change event; a dead letter's project is in its value, which may be anything."""
     if record.topic != topics.dead_letters:
-        project_id, _, user_id = (record.key or b"").decode("utf-8", "replace").partition("/")
+        project_id, _, user_id = _text(record.key or b"").partition("/")
         return project_id, user_id
     try:
         document = orjson.loads(record.value or b"null")
@@ -115,14 +115,14 @@ def as_document(record: Any) -> dict[str, Any]:
     try:
         value = orjson.loads(record.value or b"null")
     except orjson.JSONDecodeError:
-        value = record.value.decode("utf-8", "replace")
+        value = _text(record.value)
     return {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "timestamp_ms": record.timestamp,
-        "key": None if record.key is None else record.key.decode("utf-8", "replace"),
-        "headers": {name: header.decode("utf-8", "replace") for name, header in record.headers},
+        "key": None if record.key is None else _text(record.key),
+        "headers": {name: None if header is None else _text(header) for name, header in record.headers},
         "value": value,
     }
 
@@ -130,7 +130,8 @@ def as_document(record: Any) -> dict[str, Any]:
 def describe_record(record: Any, topics: Topics) -> Text:
     """A record for a person."""
     if record.topic == topics.dead_letters:
-        return describe_dead_letter({name: header.decode("utf-8", "replace") for name, header in record.headers})
+        # A producer's own headers travel with a dead letter, and may have no value.
+        return describe_dead_letter({name: _text(header or b"") for name, header in record.headers})
     change = ChangeEvent.model_validate_json(record.value)
     if record.topic == topics.profile_updated:
         return describe_profile_change(change)
@@ -181,6 +182,10 @@ def sources(message_ids: Any) -> Text:
         return Text()
     more = f" +{len(found) - SHOWN_MESSAGE_IDS}" if len(found) > SHOWN_MESSAGE_IDS else ""
     return Text(f"  ← {printable(', '.join(found[:SHOWN_MESSAGE_IDS]))}{more}", "dim")
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
 
 
 def _head(change: ChangeEvent) -> Text:

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from cli import main
+from cli.flushing import flush_command
 from schemas.errors import ConfigurationError, RetryLater
 
 COMMANDS = ["up", "demo", "worker", "migrate", "send", "watch", "profile", "events", "flush", "audit"]
@@ -83,6 +84,12 @@ def test_an_unknown_key_of_the_configuration_file_is_reported_with_its_place(tmp
 def test_flush_wants_either_a_user_or_everybody() -> None:
     assert CliRunner().invoke(main.app, ["flush"]).exit_code == 2
     assert CliRunner().invoke(main.app, ["flush", "ann", "--all"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("project", "user"), [("a/b", "ann"), ("default", ""), ("default", "x" * 256)])
+def test_a_flush_of_a_user_who_cannot_be_is_an_error_of_the_caller(project: str, user: str) -> None:
+    with pytest.raises(ConfigurationError, match="_id: "):
+        flush_command(project, user, 1)
 
 
 def test_options_of_a_message_need_a_user() -> None:

@@ -1,5 +1,6 @@
 """Change events as a person reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ class Record:
     partition: int = 0
     offset: int = 7
     timestamp: int = 1_000
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
+    headers: Sequence[tuple[str, bytes | None]] = field(default_factory=list)
 
 
 def change(topic: str, **parts: Any) -> Record:
@@ -107,3 +108,9 @@ def test_a_script_sees_position_key_headers_and_value() -> None:
     assert document["offset"] == 7
     assert document["headers"] == {"a": "b"}
     assert document["value"] == "no json �"
+
+
+def test_a_dead_letter_with_a_header_without_a_value_is_shown() -> None:
+    record = Record("t-dead-letters", b"{}", headers=[("trace", None), ("__memostream.errors.reason", b"too-large")])
+    assert "too-large" in text_of(record)
+    assert as_document(record)["headers"] == {"trace": None, "__memostream.errors.reason": "too-large"}
