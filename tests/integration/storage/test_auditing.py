@@ -4,9 +4,8 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.auditing import cut_offs, held_blobs, units_of_blobs, units_of_range
+from storage.auditing import cut_offs, units_of_blobs
 from storage.commands import apply_command
-from storage.holding import hold
 from tests.integration.storage.builders import NOW, application, apply_once, command, position, unit, window
 
 
@@ -18,20 +17,6 @@ async def test_units_are_found_by_blob_for_many_users_at_once(engine: AsyncEngin
         found = await units_of_blobs(connection, wanted)
     offsets = {key: [row.position.offset for row in rows if row.position] for key, rows in found.items()}
     assert offsets == {("default", "ann", "b1"): [1], ("default", "bob", "b1"): [3]}
-
-
-async def test_a_range_of_positions_is_streamed_in_order_without_its_end(engine: AsyncEngine) -> None:
-    await apply_once(engine, application(window(*(unit(f"b{offset}", offset) for offset in (4, 2, 3, 1)))))
-    async with engine.connect() as connection:
-        rows = [row async for row in units_of_range(connection, "chat-messages", 0, 2, 4)]
-    assert [row.blob_id for row in rows] == ["b2", "b3"]
-
-
-async def test_blobs_of_held_windows_are_listed(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await hold(connection, window(unit("b1"), unit("b2")), position(1), "away", NOW)
-        await hold(connection, command(), position(2), "behind", NOW)
-        assert await held_blobs(connection) == {("default", "ann", "b1"), ("default", "ann", "b2")}
 
 
 async def test_the_cut_offs_of_forgotten_users_are_found_by_their_names(engine: AsyncEngine) -> None:
