@@ -15,7 +15,16 @@ from schemas.tokens import TokenCounter
 from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand
 from streams.buffer_codec import HeadKey
 from streams.buffer_state import PartitionState, encoded
-from streams.raw_records import Outgoing, RawRecord, dead_letter, derived_id, forwarded, origin_of
+from streams.raw_records import (
+    MAX_TIMESTAMP_MS,
+    Outgoing,
+    RawRecord,
+    dead_letter,
+    derived_id,
+    emptied,
+    forwarded,
+    origin_of,
+)
 from streams.topics import HEADER_ROOM_BYTES, partition_for
 from streams.windowing import (
     WindowPolicy,
@@ -78,6 +87,10 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
         else:
             _handle_blob(record, origin, decoded, state, context, effects)
     except InvalidRecord as error:
+        # A broker measures compressed records, so one may be read that no topic takes as it is.
+        if record.size_bytes > 2 * context.max_blob_bytes:
+            error = InvalidRecord(error.reason, f"{error.detail}; too large for this topic, it stays where it lay")
+            record = emptied(record)
         effects.outgoing.append(dead_letter(record, error, context.group))
         effects.counts["parked"] += 1
 
@@ -138,7 +151,9 @@ def _handle_command(
     effects: Effects,
 ) -> None:
     window_ids: list[UUID] = []
-    blob_types = (command.blob_type,) if command.blob_type else BLOB_TYPES
+    # A forget is of the whole user, whatever else it names.
+    only_type = command.blob_type if command.command == "flush" else None
+    blob_types = (only_type,) if only_type else BLOB_TYPES
     for key in state.user_keys(command.project_id, command.user_id, blob_types):
         head = state.head(key)
         if command.command == "forget-user":
@@ -185,12 +200,14 @@ def _to_windows(user_id: str, value: Window | WindowCommand, context: BufferCont
 
 def _unit_of(record: RawRecord, origin: Position | None, blob: Blob, context: BufferContext) -> Unit:
     recorded_at_ms = (origin or record.position).timestamp_ms
+    # As a float the last moment of the calendar rounds up to one that is none.
+    sent_ms = min(int(blob.created_at.timestamp() * 1000), MAX_TIMESTAMP_MS) if blob.created_at else None
     content = blob.content()
     unit = Unit(
         blob_id=blob.id or derived_id(record, origin),
         content_hash=content_hash(content),
         token_count=0,
-        occurred_at_ms=int(blob.created_at.timestamp() * 1000) if blob.created_at else recorded_at_ms,
+        occurred_at_ms=recorded_at_ms if sent_ms is None else sent_ms,
         recorded_at_ms=recorded_at_ms,
         position=record.position,
         origin=origin,

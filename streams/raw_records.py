@@ -1,13 +1,13 @@
 """Records as bytes: read undecoded, sent on with where they came from, or parked with what is wrong with them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from schemas import headers as names
 from schemas.errors import InvalidRecord
 from schemas.identity import position_blob_id
-from schemas.records import check_id
+from schemas.records import MAX_ID_BYTES, check_id
 from schemas.windows import Position
 
 STAGE: Final = "buffer"
@@ -15,6 +15,8 @@ STAGE: Final = "buffer"
 MAX_PARTITION: Final = (1 << 31) - 1
 MAX_OFFSET: Final = (1 << 63) - 1
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
+# The lengths that stand before a header's name and value.
+HEADER_OVERHEAD_BYTES: Final = 4
 
 Destination = Literal["chat_messages", "extraction_windows", "dead_letters"]
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -34,12 +36,14 @@ class RawRecord:
 
     @property
     def position(self) -> Position:
-        return Position(topic=self.topic, partition=self.partition, offset=self.offset, timestamp_ms=self.timestamp_ms)
+        """Where it lies. A producer chooses the timestamp: one that no calendar holds counts as the nearest."""
+        timestamp_ms = max(-1, min(self.timestamp_ms, MAX_TIMESTAMP_MS))
+        return Position(topic=self.topic, partition=self.partition, offset=self.offset, timestamp_ms=timestamp_ms)
 
     @property
     def size_bytes(self) -> int:
         """Of key, value and headers."""
-        headers_bytes = sum(len(name) + len(value or b"") for name, value in self.headers)
+        headers_bytes = sum(len(name) + len(value or b"") + HEADER_OVERHEAD_BYTES for name, value in self.headers)
         return len(self.key or b"") + len(self.value or b"") + headers_bytes
 
 
@@ -68,6 +72,12 @@ def dead_letter(record: RawRecord, error: InvalidRecord, group: str) -> Outgoing
         names.ERROR_ATTEMPTS: "1",
     }
     return Outgoing("dead_letters", record.key, record.value or b"", headers=record.headers + _encoded(added))
+
+
+def emptied(record: RawRecord) -> RawRecord:
+    """The record without value, headers and a key that is no id, for a dead letter that could not hold them."""
+    is_id = record.key is not None and len(record.key) <= MAX_ID_BYTES
+    return replace(record, key=record.key if is_id else None, value=b"", headers=())
 
 
 def forwarded(record: RawRecord, origin: Position | None, identifier: str, key: bytes, partition: int) -> Outgoing:

@@ -7,7 +7,7 @@ import pytest
 
 from schemas import headers as names
 from schemas.identity import position_blob_id
-from streams.raw_records import Headers, Outgoing
+from streams.raw_records import MAX_TIMESTAMP_MS, Headers, Outgoing
 from streams.topics import partition_for
 from tests.support.buffer_step import (
     START_MS,
@@ -16,6 +16,7 @@ from tests.support.buffer_step import (
     chat,
     context,
     flush,
+    forget,
     letters,
     only_windows,
     policy,
@@ -218,3 +219,41 @@ def test_a_misplaced_record_whose_headers_leave_no_room_is_parked(new_run: NewRu
     (letter,) = letters(run)
     assert reason_of(letter) == "too-large"
     assert letter.headers[0] == ("trace", b"y" * 100_000)
+
+
+@pytest.mark.parametrize("key", [b"u1", b"k" * 300_000, None])
+def test_a_record_that_only_compression_let_in_is_parked_without_its_bytes(new_run: NewRun, key: bytes | None) -> None:
+    run = new_run(context(max_blob_bytes=1 << 17))
+    run.commit([raw(b"x" * 300_000, 5, key=key, headers=(("trace", b"abc"),)), raw(chat(id="b1"), 6)])
+    (letter,) = letters(run)
+    assert reason_of(letter) == "too-large"
+    assert (letter.key, letter.value) == (b"u1" if key == b"u1" else None, b"")
+    headers = dict(letter.headers)
+    assert "trace" not in headers
+    assert headers[names.ERROR_OFFSET] == b"5"
+    assert buffered_ids(run) == ["b1"]
+
+
+@pytest.mark.parametrize("created_at", ["9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z"])
+def test_the_first_and_the_last_time_of_the_calendar_are_times(new_run: NewRun, created_at: str) -> None:
+    run = new_run()
+    run.commit([raw(chat(created_at=created_at), 0), raw(flush(), 1)])
+    (window,) = only_windows(run.sent)
+    assert str(window.units[0].occurred_at.year).zfill(4) == created_at[:4]
+
+
+@pytest.mark.parametrize(("timestamp_ms", "counted_ms"), [(1 << 60, MAX_TIMESTAMP_MS), (-(1 << 60), -1)])
+def test_a_timestamp_that_no_calendar_holds_counts_as_the_nearest(
+    new_run: NewRun, timestamp_ms: int, counted_ms: int
+) -> None:
+    run = new_run()
+    run.commit([raw(chat(), 0, timestamp_ms=timestamp_ms), raw(flush(), 1)])
+    (window,) = only_windows(run.sent)
+    assert (window.units[0].occurred_at_ms, window.units[0].position.timestamp_ms) == (counted_ms, counted_ms)
+
+
+def test_a_forget_drops_every_blob_type_whatever_it_names(new_run: NewRun) -> None:
+    run = new_run()
+    doc = {"user_id": "u1", "blob_type": "doc", "blob_data": {"content": "text"}}
+    run.commit([raw(chat(), 0), raw(doc, 1), raw({**forget("u1"), "blob_type": "chat"}, 2)])
+    assert run.state.heads == {}
