@@ -93,7 +93,13 @@ class PartitionOwners:
             owner = self._owners[partition] = self._new_owner(partition)
             try:
                 await owner.open()
-            except RetryLater as error:
+            # Revoked while it opened: whatever then fails of the closed producer and store is of no account.
+            except Exception as error:
+                if self._owners.get(partition) is not owner:
+                    log.debug("buffer.open_given_up", partition=partition, error=type(error).__name__)
+                    return
+                if not isinstance(error, RetryLater):
+                    raise
                 log.warning("buffer.open_retried", partition=partition, error=str(error))
                 self._drop(partition)
                 await self._await_released()
