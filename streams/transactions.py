@@ -2,13 +2,22 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    ProducerFenced,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
+from schemas.errors import RetryLater
 from schemas.settings import KafkaSettings
 from streams.clients import new_producer, translated
 from streams.raw_records import Headers, Outgoing
@@ -50,7 +59,7 @@ class BufferTransactions:
         Returns the changelog's next offset, None if `changelog` is empty. Raises LeaseLost when a newer producer has
         taken over, RetryLater when the outcome is unknown: the state must then be loaded again.
         """
-        with translated("committing a buffer batch"):
+        with translated("committing a buffer batch"), failed_transactions():
             await self._producer.begin_transaction()
             sent = []
             for (topic, partition), records in self._grouped(outgoing).items():
@@ -90,6 +99,18 @@ class BufferTransactions:
     async def _send_batch(self, batch: BatchBuilder, topic: str, partition: int) -> "_SentBatch":
         batch.close()
         return _SentBatch(await self._producer.send_batch(batch, topic, partition=partition), batch.record_count())
+
+
+@contextmanager
+def failed_transactions() -> Iterator[None]:
+    """What a transaction leaves behind that failed between two calls: RetryLater, for a new producer cures it."""
+    try:
+        yield
+    except InvalidProducerEpoch as error:
+        raise ProducerFenced from error
+    # aiokafka asserts its own states.
+    except (InvalidProducerIdMapping, InvalidTxnState, IllegalOperation, AssertionError) as error:
+        raise RetryLater(f"Kafka: the transaction failed ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True, slots=True)
