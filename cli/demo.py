@@ -168,13 +168,15 @@ async def _printed_changes(settings: Settings) -> AsyncIterator[_Changes]:
 
 async def _all_published(settings: Settings, printed: _Changes) -> None:
     """Wait until the outbox is empty and no more change events come."""
-    async with connected(settings.storage) as connection, asyncio.timeout(PUBLISHED_TIMEOUT_S):
-        while True:
+    deadline = time.monotonic() + PUBLISHED_TIMEOUT_S
+    async with connected(settings.storage) as connection:
+        while time.monotonic() < deadline:
             left, _ = await backlog(connection)
             await connection.rollback()
             if not left and time.monotonic() - printed.last > QUIET_S:
                 return
             await asyncio.sleep(POLL_S)
+    raise MemostreamError(f"the change events were not published within {PUBLISHED_TIMEOUT_S:g} s")
 
 
 async def _print_profiles(settings: Settings, users: Sequence[str]) -> bool:

@@ -85,7 +85,8 @@ async def due(connection: AsyncConnection, worker: str, now: datetime, limit: in
         .order_by(later.c.due_at, later.c.number)
         .limit(limit)
         .with_for_update(skip_locked=True, of=later)
-        .subquery()
+        # Evaluated once: a plain subquery may be run again for each row, and then claims more than the limit.
+        .cte()
     )
     claimed = await connection.execute(
         update(held_windows)

@@ -19,6 +19,8 @@ PROFILE_UPDATED_TYPE: Final = "memostream.profile.updated.v1"
 EVENT_UPDATED_TYPE: Final = "memostream.event.updated.v1"
 PROFILE_STATE_TYPE: Final = "memostream.profile.state.v1"
 DEAD_LETTER_TYPE: Final = "memostream.dead-letter.v1"
+# In a profile's state; the table, the history and the change events name more.
+STATE_MESSAGE_IDS: Final = 10
 
 
 @dataclass
@@ -61,13 +63,18 @@ class Outgoing:
         self._add_for_user("event-updated", EVENT_UPDATED_TYPE, change.model_dump_json())
 
     def profile_state(self, revision: int, entries: Sequence[ProfileEntry]) -> None:
-        """The whole profile, for the compacted `profiles`: one a transaction, after its changes."""
+        """The whole profile, for the compacted `profiles`: one a transaction, after its changes.
+
+        Each entry names its latest messages only, so that the record of a long-known user still fits the topic.
+        """
         state = ProfileState(
             project_id=self.project_id,
             user_id=self.user_id,
             revision=revision,
             ts_ms=epoch_ms(self.now),
-            profile=entries,
+            profile=[
+                entry.model_copy(update={"message_ids": entry.message_ids[-STATE_MESSAGE_IDS:]}) for entry in entries
+            ],
         )
         self._add_for_user("profiles", PROFILE_STATE_TYPE, state.model_dump_json())
 
