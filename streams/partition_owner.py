@@ -24,6 +24,8 @@ from streams.windowing import tail_deadline_ms
 
 # A batch stops growing at either limit; both bound what a transaction holds in memory.
 MAX_BATCH_BYTES = 8 * (1 << 20)
+# A batch that sends more is committed in parts: pieces that repeat their blob's fields take many times what was read.
+MAX_SENT_BYTES = 16 * (1 << 20)
 TAIL_CHECK_S = 0.25
 # On a busy partition a batch gathers records for this long at most.
 MAX_GATHER_S = 0.05
@@ -159,19 +161,28 @@ class PartitionOwner:
     async def _process(self, records: list[RawRecord]) -> None:
         state = self._owned_state()
         effects = Effects()
-        now_ms = _now_ms()
+        sent_bytes = 0
         for record in records:
             # Only a fetch from before a seek can bring an offset twice.
             if record.offset < self._next_offset:
                 continue
+            before = len(effects.outgoing)
             handle(record, state, self._context, effects)
             self._next_offset = record.offset + 1
+            sent_bytes += sum(len(outgoing.value) for outgoing in effects.outgoing[before:])
+            if sent_bytes > MAX_SENT_BYTES:
+                await self._commit_records(state, effects)
+                effects, sent_bytes = Effects(), 0
+        await self._commit_records(state, effects)
+
+    async def _commit_records(self, state: PartitionState, effects: Effects) -> None:
+        now_ms = _now_ms()
         for key in state.touched:
             self._watch(key, now_ms)
         # A flush that has done its work must not stand for the next one, which may be of the same blob sent again.
         self._flush_sent = {key: blob_id for key, blob_id in self._flush_sent.items() if state.head(key) is not None}
         await self._commit(state, effects, self._next_offset)
-        log.debug("buffer.committed", partition=self.partition, records=len(records), **effects.counts)
+        log.debug("buffer.committed", partition=self.partition, **effects.counts)
 
     async def _commit(self, state: PartitionState, effects: Effects, next_offset: int | None) -> None:
         changelog_end = await self._transactions.commit(effects.outgoing, state.pending, next_offset)

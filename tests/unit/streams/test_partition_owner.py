@@ -1,0 +1,48 @@
+"""A batch of a partition as transactions of a size that a broker and a worker can hold."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from schemas.settings import BufferSettings, KafkaSettings
+from streams import partition_owner
+from streams.buffer_state import PartitionState
+from streams.buffer_store import MemoryPartitionStore
+from streams.partition_owner import PartitionOwner
+from streams.raw_records import Outgoing
+from tests.support.buffer_step import chat, context, only_windows, policy, raw
+
+
+class Committed:
+    """Takes transactions as the broker would."""
+
+    def __init__(self) -> None:
+        self.transactions: list[Sequence[Outgoing]] = []
+        self.next_offsets: list[int | None] = []
+
+    async def commit(
+        self, outgoing: Sequence[Outgoing], changelog: Mapping[bytes, bytes | None], next_offset: int | None
+    ) -> int | None:
+        self.transactions.append(list(outgoing))
+        self.next_offsets.append(next_offset)
+        return len(self.transactions) if changelog else None
+
+
+async def test_records_that_grow_when_they_are_cut_are_committed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_owner, "MAX_SENT_BYTES", 100_000)
+    limits = policy(close_tokens=50, process_tokens=60)
+    store = MemoryPartitionStore()
+    committed = Committed()
+    monkeypatch.setattr(partition_owner, "BufferTransactions", lambda *_: committed)
+    owner = PartitionOwner(KafkaSettings(), BufferSettings(), context(limits), store, lambda *_: None, lambda _: None)
+    monkeypatch.setattr(owner, "_state", PartitionState(store))
+    growing = chat(*["some text"] * 30, fields={"large": "x" * 2_000})
+    await owner._process([raw({**growing, "id": f"b{n}"}, n) for n in range(10)])
+    sizes = [sum(len(record.value) for record in transaction) for transaction in committed.transactions]
+    assert len(sizes) > 2
+    assert max(sizes) < 200_000
+    assert committed.next_offsets == sorted(committed.next_offsets, key=lambda offset: offset or 0)
+    assert committed.next_offsets[-1] == 10
+    windows = [window for transaction in committed.transactions for window in only_windows(transaction)]
+    texts = [unit.blob_id for window in windows for unit in window.units]
+    assert texts == [f"b{n}" for n in range(10) for _ in range(30)]
