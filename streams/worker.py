@@ -120,12 +120,15 @@ async def _running_app(app: FaustApp, on_fatal: Callable[[BaseException], None])
         await app.wait_until_stopped()
         on_fatal(app.crash_reason or RuntimeError(f"the Faust app {app.conf.id} stopped by itself"))
 
-    await app.start()
-    watcher = asyncio.create_task(watch())
+    watcher: asyncio.Task[None] | None = None
     try:
+        await app.start()
+        watcher = asyncio.create_task(watch())
         yield
     finally:
-        watcher.cancel()
+        if watcher is not None:
+            watcher.cancel()
+        # Also where starting failed half-way: the consumer's thread would keep the process alive.
         await app.stop()
 
 
