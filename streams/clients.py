@@ -10,6 +10,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     NodeNotReadyError,
     ProducerFenced,
     TopicAuthorizationFailedError,
@@ -98,8 +99,8 @@ def translated(what: str) -> Iterator[None]:
         raise LeaseLost(f"Kafka, {what}: another producer has taken over") from error
     except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:
         raise ConfigurationError(f"Kafka, {what}: access refused ({type(error).__name__}); check kafka.*") from error
-    except (KafkaConnectionError, NodeNotReadyError, TimeoutError) as error:
-        # A refused password, too, reaches us as a connection that fails.
+    except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError) as error:
+        # aiokafka does not call its own time-out retriable. A refused password, too, reaches us as a connection that fails.
         raise RetryLater(
             f"Kafka, {what}: the broker is away or refuses us ({type(error).__name__}); "
             "check kafka.bootstrap_servers and, where it asks for them, the credentials"

@@ -6,6 +6,7 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
 )
 
@@ -21,6 +22,7 @@ from streams.transactions import failed_transactions
         (AssertionError(), RetryLater),
         (InvalidTxnState(), RetryLater),
         (InvalidProducerIdMapping(), RetryLater),
+        (KafkaTimeoutError(), RetryLater),
         (InvalidProducerEpoch(), LeaseLost),
         (MessageSizeTooLargeError(), MessageSizeTooLargeError),
     ],
