@@ -100,7 +100,8 @@ def translated(what: str) -> Iterator[None]:
     except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:
         raise ConfigurationError(f"Kafka, {what}: access refused ({type(error).__name__}); check kafka.*") from error
     except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError) as error:
-        # aiokafka does not call its own time-out retriable. A refused password, too, reaches us as a connection that fails.
+        # aiokafka does not call its own time-out retriable.
+        # A refused password, too, reaches us as a connection that fails.
         raise RetryLater(
             f"Kafka, {what}: the broker is away or refuses us ({type(error).__name__}); "
             "check kafka.bootstrap_servers and, where it asks for them, the credentials"
