@@ -168,6 +168,20 @@ async def test_bad_records_are_dead_letters_as_they_were_and_later_records_flow_
     assert await texts_by_user(settings.kafka) == {"u1": ["first", "last"]}
 
 
+async def test_a_record_that_only_compression_let_in_is_parked_without_its_bytes(
+    settings: Settings, topics: Topics
+) -> None:
+    async with producer(settings.kafka, compression_type="gzip") as client:
+        await client.send_and_wait(topics.chat_messages, b" " * (7 << 20), key=b"u1")
+    await send(settings.kafka, [chat("last"), flush()])
+    async with running_worker(settings):
+        await until_all_read(settings.kafka)
+    (letter,) = await read_all(settings.kafka, topics.dead_letters)
+    assert (letter.key, letter.value) == (b"u1", b"")
+    assert dict(letter.headers)[names.ERROR_REASON] == b"too-large"
+    assert await texts_by_user(settings.kafka) == {"u1": ["last"]}
+
+
 async def test_the_tail_of_an_idle_user_is_flushed_once_and_again_for_the_next_message(
     kafka_bootstrap: str, topic_prefix: str
 ) -> None:
