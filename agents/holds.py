@@ -110,7 +110,7 @@ class HoldTimer:
         try:
             with translated("giving a held user back"):
                 async with self._deps.engine.begin() as connection:
-                    await reschedule(connection, first.ledger_id, due_at, reason)
+                    await reschedule(connection, self._deps.worker_name, first.ledger_id, due_at, reason)
         # The claim runs out by itself.
         except RetryLater as error:
             log.warning("holds.not_given_back", reason=str(error))

@@ -120,11 +120,11 @@ async def release(connection: AsyncConnection, ledger_ids: Collection[UUID]) -> 
     await connection.execute(delete(held_windows).where(held_windows.c.ledger_id.in_(list(ledger_ids))))
 
 
-async def reschedule(connection: AsyncConnection, ledger_id: UUID, due_at: datetime, reason: str) -> None:
-    """Give a claimed record back, to be tried again from `due_at` on."""
+async def reschedule(connection: AsyncConnection, worker: str, ledger_id: UUID, due_at: datetime, reason: str) -> None:
+    """Give a claimed record back, to be tried again from `due_at` on, unless another worker has claimed it."""
     await connection.execute(
         update(held_windows)
-        .where(held_windows.c.ledger_id == ledger_id)
+        .where(held_windows.c.ledger_id == ledger_id, held_windows.c.claimed_by == worker)
         .values(due_at=due_at, reason=storable(reason), claimed_by=None, claimed_until=None)
     )
 

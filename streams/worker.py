@@ -44,6 +44,8 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
     failures: list[BaseException] = []
 
     def on_fatal(error: BaseException) -> None:
+        # At once: what fails while all stops must not hide it.
+        log.error("worker.failed", exc_info=error)
         failures.append(error)
         stop.set()
 
@@ -61,8 +63,6 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
         log.info("worker.started", roles=sorted(roles), partitions=partitions)
         await stop.wait()
         log.info("worker.stopping")
-    for error in failures:
-        log.error("worker.failed", exc_info=error)
     return EXIT_FATAL if failures else EXIT_OK
 
 

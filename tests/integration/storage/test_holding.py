@@ -55,6 +55,7 @@ async def test_a_claim_that_ran_out_is_lost_to_the_next_worker(engine: AsyncEngi
     assert [again.attempts for again in await _due(engine, "w2")] == [2]
     async with engine.begin() as connection:
         assert not await still_claimed(connection, "w1", held.ledger_id)
+        await reschedule(connection, "w1", held.ledger_id, NOW + timedelta(minutes=1), "gave it back too late")
         assert await still_claimed(connection, "w2", held.ledger_id)
 
 
@@ -62,7 +63,7 @@ async def test_a_rescheduled_record_stays_first_and_waits(engine: AsyncEngine) -
     await _hold(engine, window(unit("b1")), window(unit("b2")))
     (held,) = await _due(engine)
     async with engine.begin() as connection:
-        await reschedule(connection, held.ledger_id, NOW + timedelta(minutes=1), "still away")
+        await reschedule(connection, "w1", held.ledger_id, NOW + timedelta(minutes=1), "still away")
     assert await _due(engine) == []
     async with engine.begin() as connection:
         (again,) = await due(connection, "w1", NOW + timedelta(minutes=2), 10, 30.0)
