@@ -54,7 +54,11 @@ def plan_units(units: Iterable[Unit], book: UnitBook) -> UnitPlan:
         if outcome in ("new", "parked"):
             if any(before.content_hash != unit.content_hash for before in earlier):
                 outcome = "conflict"
-            elif any(covers(before.key, unit.key) for before in earlier):
+            # What is parked in pieces is cut into them below, and each is looked at by itself.
+            elif any(
+                covers(before.key, unit.key) or (outcome == "new" and covers(unit.key, before.key))
+                for before in earlier
+            ):
                 outcome = "applied"
         pieces = split_messages(unit) if outcome == "parked" and book.pieces(unit) else []
         if len(pieces) > 1:

@@ -120,7 +120,7 @@ async def apply(
 def check_units(application: Application, book: UnitBook) -> None:
     """Raise UnitsMoved unless every unit to apply or to park is open still.
 
-    Raises ValueError for units that overlap: `UnitBook.outcomes` would have told them apart.
+    Raises ValueError for units that overlap: `plan_units` tells them apart.
     """
     units = [*application.applied, *(item.unit for item in application.parked)]
     by_blob: dict[str, list[Unit]] = {}

@@ -82,26 +82,6 @@ class UnitBook:
             return "parked" if "parked" in pieces else "applied" if "applied" in pieces else "erased"
         return "parked" if "parked" in states else "new"
 
-    def outcomes(self, units: Iterable[Unit]) -> list[tuple[Unit, UnitOutcome]]:
-        """The outcome of each of some units to be extracted together, in their order.
-
-        Among themselves the first one counts: a later copy is `applied`, another blob under its id a `conflict`.
-        """
-        found: list[tuple[Unit, UnitOutcome]] = []
-        taken: dict[str, list[Unit]] = {}
-        for unit in units:
-            outcome = self.outcome(unit)
-            if outcome in ("new", "parked"):
-                earlier = taken.setdefault(unit.blob_id, [])
-                if any(other.content_hash != unit.content_hash for other in earlier):
-                    outcome = "conflict"
-                elif any(overlap(other.key, unit.key) for other in earlier):
-                    outcome = "applied"
-                else:
-                    earlier.append(unit)
-            found.append((unit, outcome))
-        return found
-
     def pieces(self, unit: Unit) -> Mapping[UnitKey, UnitState]:
         """The recorded units that are finer than this one: to try again, split so, leave out the applied."""
         rows = self.recorded.get(unit.blob_id, ())

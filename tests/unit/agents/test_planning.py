@@ -91,6 +91,23 @@ def test_a_blob_that_is_twice_in_the_same_windows_is_extracted_once() -> None:
     assert plan.skipped == ((second, "applied"),)
 
 
+def test_copies_in_the_same_windows_whole_or_in_pieces_are_told_apart() -> None:
+    first, copy, other = unit("a", "1"), unit("a", "1", offset=1), unit("a", "2", offset=2)
+    piece = first.model_copy(update={"message_index": 0})
+    plan = plan_units([first, copy, other, piece], book())
+    assert plan.remaining == (first,)
+    assert [(parked.unit, parked.reason) for parked in plan.parked] == [(other, "id-conflict")]
+    assert plan.skipped == ((copy, "applied"), (piece, "applied"))
+
+
+def test_a_blob_that_comes_in_pieces_is_extracted_in_all_of_them_and_whole_no_more() -> None:
+    whole = unit("a", "1", offset=9)
+    pieces = [whole.model_copy(update={"message_index": 0, "part": part}) for part in range(2)]
+    plan = plan_units([*pieces, whole], book())
+    assert plan.remaining == tuple(pieces)
+    assert plan.skipped == ((whole, "applied"),)
+
+
 def test_a_blob_without_text_is_parked() -> None:
     plan = plan_units([unit("a", blob_type="image")], book())
     assert [parked.reason for parked in plan.parked] == ["unsupported-content"]

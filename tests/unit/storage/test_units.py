@@ -134,16 +134,6 @@ def test_a_forget_beats_what_is_recorded() -> None:
     assert book.outcome(unit()) == "erased"
 
 
-def test_copies_among_units_extracted_together_are_told_apart() -> None:
-    units = [unit(), unit(position=position(5)), unit(content_hash="other"), unit(2)]
-    assert [outcome for _, outcome in book_of([]).outcomes(units)] == ["new", "applied", "conflict", "applied"]
-
-
-def test_a_blob_split_among_units_is_new_in_all_its_pieces() -> None:
-    units = [unit(0), unit(1, 0), unit(1, 1)]
-    assert [outcome for _, outcome in book_of([]).outcomes(units)] == ["new", "new", "new"]
-
-
 _KEYS = st.tuples(st.just("b1"), st.integers(-1, 2), st.integers(-1, 2)).filter(lambda key: key[1] >= 0 or key[2] == -1)
 
 
