@@ -59,19 +59,6 @@ class EventRow:
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class UserRow:
-    """A user, with how much is remembered of them."""
-
-    project_id: str
-    user_id: str
-    revision: int
-    profile_count: int
-    event_count: int
-    created_at: datetime
-    updated_at: datetime
-
-
 async def read_profile_entries(connection: AsyncConnection, project_id: str, user_id: str) -> list[ProfileRow]:
     """The live profile, by topic and sub-topic; empty for a user never seen."""
     query = _live(select(profiles), profiles, project_id, user_id).order_by(profiles.c.topic, profiles.c.sub_topic)
@@ -145,37 +132,6 @@ async def read_events(connection: AsyncConnection, project_id: str, user_id: str
     ]
 
 
-async def find_users(
-    connection: AsyncConnection,
-    *,
-    project_id: str | None = None,
-    contains: str = "",
-    limit: int = 50,
-    offset: int = 0,
-) -> list[UserRow]:
-    """Users whose id contains a text, those changed last first."""
-    profile_count = _count(profiles)
-    event_count = _count(events)
-    query = select(users, profile_count.label("profile_count"), event_count.label("event_count"))
-    if project_id is not None:
-        query = query.where(users.c.project_id == project_id)
-    if contains:
-        query = query.where(users.c.user_id.contains(contains, autoescape=True))
-    query = query.order_by(users.c.updated_at.desc(), users.c.project_id, users.c.user_id)
-    return [
-        UserRow(
-            project_id=row.project_id,
-            user_id=row.user_id,
-            revision=row.revision,
-            profile_count=row.profile_count,
-            event_count=row.event_count,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
-        for row in (await connection.execute(query.limit(limit).offset(offset))).all()
-    ]
-
-
 def _live(query: Select[Any], table: Any, project_id: str, user_id: str) -> Select[Any]:
     generation = (
         select(users.c.live_generation)
@@ -186,17 +142,4 @@ def _live(query: Select[Any], table: Any, project_id: str, user_id: str) -> Sele
         table.c.project_id == project_id,
         table.c.user_id == user_id,
         table.c.generation == func.coalesce(generation, LIVE_GENERATION),
-    )
-
-
-def _count(table: Any) -> Any:
-    return (
-        select(func.count())
-        .where(
-            table.c.project_id == users.c.project_id,
-            table.c.user_id == users.c.user_id,
-            table.c.generation == users.c.live_generation,
-        )
-        .correlate(users)
-        .scalar_subquery()
     )

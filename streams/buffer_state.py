@@ -8,7 +8,6 @@ from streams.buffer_codec import (
     decode_entry,
     decode_head,
     decode_key,
-    encode_entry,
     encode_head,
     entry_identity,
     entry_key_bytes,
@@ -104,8 +103,3 @@ class PartitionState:
                 continue
             blob_id, content_hash = entry_identity(raw)
             self._hashes[key.project_id, key.user_id][blob_id] = content_hash
-
-
-def encoded(unit: Unit) -> bytes:
-    """The entry of a unit, for its size and for `PartitionState.append`."""
-    return encode_entry(unit)

@@ -13,8 +13,8 @@ from schemas.identity import content_hash, window_id
 from schemas.records import BLOB_TYPES, Blob, Command, decode_record
 from schemas.tokens import TokenCounter
 from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand
-from streams.buffer_codec import HeadKey
-from streams.buffer_state import PartitionState, encoded
+from streams.buffer_codec import HeadKey, encode_entry
+from streams.buffer_state import PartitionState
 from streams.raw_records import (
     MAX_TIMESTAMP_MS,
     Outgoing,
@@ -120,7 +120,7 @@ def _handle_blob(
         raise InvalidRecord(
             "id-conflict", "id: another record with this id and other content came before; change one id"
         )
-    entry = encoded(unit)
+    entry = encode_entry(unit)
     if len(entry) + HEADER_ROOM_BYTES > 2 * context.max_blob_bytes:
         raise InvalidRecord("too-large", f"normalised it has {len(entry)} bytes, more than a window can hold")
     pieces = _pieces_of(unit, context) if unit.token_count > context.policy.process_tokens else []
@@ -220,7 +220,7 @@ def _pieces_of(unit: Unit, context: BufferContext) -> list[tuple[Unit, int]]:
     limit_bytes = MAX_PIECES_FACTOR * context.max_blob_bytes
     pieces = []
     for piece in split(unit, context.policy.process_tokens, context.count_tokens):
-        size_bytes = len(encoded(piece))
+        size_bytes = len(encode_entry(piece))
         limit_bytes -= size_bytes
         if limit_bytes < 0:
             raise InvalidRecord(
