@@ -2,6 +2,8 @@
 
 from typing import Final
 
+Headers = tuple[tuple[str, bytes | None], ...]
+
 ORIGIN_TOPIC: Final = "__memostream.origin.topic"
 ORIGIN_PARTITION: Final = "__memostream.origin.partition"
 ORIGIN_OFFSET: Final = "__memostream.origin.offset"

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from schemas import headers as names
 from schemas.errors import InvalidRecord
+from schemas.headers import Headers
 from schemas.identity import position_blob_id
 from schemas.records import MAX_ID_BYTES, check_id
 from schemas.windows import Position
@@ -19,7 +20,6 @@ MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 HEADER_OVERHEAD_BYTES: Final = 4
 
 Destination = Literal["chat_messages", "extraction_windows", "dead_letters"]
-Headers = tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)

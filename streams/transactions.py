@@ -18,9 +18,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from schemas.errors import RetryLater
+from schemas.headers import Headers
 from schemas.settings import KafkaSettings
 from streams.clients import new_producer, translated
-from streams.raw_records import Headers, Outgoing
+from streams.raw_records import Outgoing
 from streams.topics import Topics, partition_for
 
 BatchRecord = tuple[bytes | None, bytes | None, Headers]
