@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cli.console import note, out, print_json, printable
 from schemas import headers as names
-from schemas.changes import ChangeEvent
+from schemas.changes import ChangeEvent, EventChanged, ProfileChanged
 from schemas.settings import Settings
 from streams.clients import admin, consumer, translated
 from streams.topics import Topics, ensure_topics, partition_counts
@@ -132,29 +132,29 @@ def describe_record(record: Any, topics: Topics) -> Text:
     if record.topic == topics.dead_letters:
         # A producer's own headers travel with a dead letter, and may have no value.
         return describe_dead_letter({name: _text(header or b"") for name, header in record.headers})
-    change = ChangeEvent.model_validate_json(record.value)
     if record.topic == topics.profile_updated:
-        return describe_profile_change(change)
-    return describe_event_change(change)
+        return describe_profile_change(ProfileChanged.model_validate_json(record.value))
+    return describe_event_change(EventChanged.model_validate_json(record.value))
 
 
-def describe_profile_change(change: ChangeEvent) -> Text:
+def describe_profile_change(change: ProfileChanged) -> Text:
     """`12:00:00 + ann  work/employer: "Acme"  ← message ids`."""
-    entry = change.after or change.before or {}
+    entry = change.after or change.before
     line = _head(change)
-    line.append(f"{printable(entry.get('topic', ''))}/{printable(entry.get('sub_topic', ''))}: ", "cyan")
-    if change.before is not None and change.op != "d":
-        line.append(printable(change.before["content"]), "dim strike")
-        line.append(" → ", "dim")
-    line.append(printable(entry.get("content", "")), "strike" if change.op == "d" else "bold")
+    if entry is not None:
+        line.append(f"{printable(entry.topic)}/{printable(entry.sub_topic)}: ", "cyan")
+        if change.before is not None and change.op != "d":
+            line.append(printable(change.before.content), "dim strike")
+            line.append(" → ", "dim")
+        line.append(printable(entry.content), "strike" if change.op == "d" else "bold")
     return line + sources(change.source.message_ids)
 
 
-def describe_event_change(change: ChangeEvent) -> Text:
+def describe_event_change(change: EventChanged) -> Text:
     """The event's summary, else its first line, and how many lines more."""
-    event = change.after or change.before or {}
-    gists = [gist["text"] for gist in event.get("gists", ())]
-    text = event.get("summary") or (gists[0] if gists else "")
+    event = change.after or change.before
+    gists = [gist.text for gist in event.gists] if event else []
+    text = (event.summary if event else None) or (gists[0] if gists else "")
     line = _head(change)
     line.append("event: ", "magenta")
     line.append(printable(text))
@@ -188,7 +188,7 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _head(change: ChangeEvent) -> Text:
+def _head(change: ChangeEvent[Any]) -> Text:
     sign, colour = SIGNS[change.op]
     when = datetime.fromtimestamp(change.ts_ms / 1000, UTC).strftime("%H:%M:%S")
     user = change.user_id if change.project_id == "default" else f"{change.project_id}/{change.user_id}"

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.changes import Event, EventGist, EventTag
 from schemas.errors import Conflict
 from schemas.memory import ExtractorIdentity, MemoryUpdate
 from schemas.windows import Position, Unit, Window
@@ -244,14 +244,13 @@ async def _write_event(
     cited += [identifier for gist in extraction.gists for identifier in gist.message_ids]
     message_ids = list(dict.fromkeys(cited))
     occurred_at = extraction.occurred_at or max(unit.occurred_at for unit in application.applied)
-    tags = [{"tag": tag, "value": value} for tag, value in extraction.tags]
     owner = {"project_id": user.project_id, "user_id": user.user_id, "generation": user.live_generation}
     await connection.execute(
         insert(events).values(
             **owner,
             event_id=event_id,
             summary=extraction.summary,
-            tags=tags,
+            tags=[{"tag": tag, "value": value} for tag, value in extraction.tags],
             profile_delta=[
                 {"content": fact.memo, "attributes": {"topic": fact.topic, "sub_topic": fact.sub_topic}}
                 for fact in extraction.facts
@@ -283,24 +282,20 @@ async def _write_event(
                 for number, gist in enumerate(extraction.gists)
             ],
         )
-    document: dict[str, Any] = {
-        "id": str(event_id),
-        "summary": extraction.summary,
-        "tags": tags,
-        "gists": [
-            {
-                "text": gist.text,
-                "message_ids": list(gist.message_ids),
-                "occurred_at": rfc3339(gist.occurred_at),
-            }
+    event = Event(
+        id=event_id,
+        summary=extraction.summary,
+        tags=[EventTag(tag=tag, value=value) for tag, value in extraction.tags],
+        gists=[
+            EventGist(text=gist.text, message_ids=gist.message_ids, occurred_at=rfc3339(gist.occurred_at))
             for gist in extraction.gists
         ],
-        "occurred_at": rfc3339(occurred_at),
-        "recorded_at": rfc3339(now),
-        "message_ids": message_ids,
-    }
+        occurred_at=rfc3339(occurred_at),
+        recorded_at=rfc3339(now),
+        message_ids=message_ids,
+    )
     source = change_source(application.applied, window_ids, message_ids, application.extractor)
-    outgoing.event_changed("c", None, document, revision, source)
+    outgoing.event_changed("c", None, event, revision, source)
     return event_id
 
 

@@ -3,21 +3,29 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
 from schemas import headers as header_names
-from schemas.changes import ChangeEvent, ChangeSource, Extractor, ProfileEntry, ProfileState
+from schemas.changes import (
+    EVENT_UPDATED_TYPE,
+    PROFILE_STATE_TYPE,
+    PROFILE_UPDATED_TYPE,
+    ChangeSource,
+    Event,
+    EventChanged,
+    Extractor,
+    ProfileChanged,
+    ProfileEntry,
+    ProfileState,
+)
 from schemas.memory import ChangeOp, ExtractorIdentity
 from schemas.records import RECORD_VERSION
 from schemas.windows import Unit
 from storage.outbox import AggregateType, OutboxRow
 from storage.text import epoch_ms, rfc3339, storable, to_json
 
-PROFILE_UPDATED_TYPE: Final = "memostream.profile.updated.v1"
-EVENT_UPDATED_TYPE: Final = "memostream.event.updated.v1"
-PROFILE_STATE_TYPE: Final = "memostream.profile.state.v1"
 DEAD_LETTER_TYPE: Final = "memostream.dead-letter.v1"
 # In a profile's state; the table, the history and the change events name more.
 STATE_MESSAGE_IDS: Final = 10
@@ -43,23 +51,37 @@ class Outgoing:
         source: ChangeSource,
     ) -> None:
         """A change of one profile entry, for `profile-updated`."""
-        before_document = None if before is None else before.model_dump(mode="json")
-        after_document = None if after is None else after.model_dump(mode="json")
-        change = self._change(op, before_document, after_document, revision, source)
+        change = ProfileChanged(
+            op=op,
+            before=before,
+            after=after,
+            ts_ms=epoch_ms(self.now),
+            revision=revision,
+            project_id=self.project_id,
+            user_id=self.user_id,
+            source=source,
+        )
         self._add_for_user("profile-updated", PROFILE_UPDATED_TYPE, change.model_dump_json())
 
     def event_changed(
         self,
         op: ChangeOp,
-        before: Mapping[str, Any] | None,
-        after: Mapping[str, Any] | None,
+        before: Event | None,
+        after: Event | None,
         revision: int,
         source: ChangeSource,
     ) -> None:
         """A change of one event, for `event-updated`."""
-        before_document = None if before is None else dict(before)
-        after_document = None if after is None else dict(after)
-        change = self._change(op, before_document, after_document, revision, source)
+        change = EventChanged(
+            op=op,
+            before=before,
+            after=after,
+            ts_ms=epoch_ms(self.now),
+            revision=revision,
+            project_id=self.project_id,
+            user_id=self.user_id,
+            source=source,
+        )
         self._add_for_user("event-updated", EVENT_UPDATED_TYPE, change.model_dump_json())
 
     def profile_state(self, revision: int, entries: Sequence[ProfileEntry]) -> None:
@@ -131,25 +153,6 @@ class Outgoing:
         named["content-type"] = "application/json"
         self._add("dead-letters", self.user_id, DEAD_LETTER_TYPE, to_json(document), named, self.new_id())
 
-    def _change(
-        self,
-        op: ChangeOp,
-        before: dict[str, Any] | None,
-        after: dict[str, Any] | None,
-        revision: int,
-        source: ChangeSource,
-    ) -> ChangeEvent:
-        return ChangeEvent(
-            op=op,
-            before=before,
-            after=after,
-            ts_ms=epoch_ms(self.now),
-            revision=revision,
-            project_id=self.project_id,
-            user_id=self.user_id,
-            source=source,
-        )
-
     def _add_for_user(self, aggregate_type: AggregateType, type_: str, payload: str | None) -> None:
         row_id = self.new_id()
         named = {
@@ -205,20 +208,19 @@ def change_source(
             model=extractor.model,
             prompt_hash=extractor.prompt_hash,
         )
-    if not units:
-        return ChangeSource(window_ids=window_ids, message_ids=message_ids, extractor=named)
-    first = units[0].position
+    first = units[0].position if units else None
     offsets = [
         unit.position.offset
         for unit in units
-        if (unit.position.topic, unit.position.partition) == (first.topic, first.partition)
+        if first is not None and (unit.position.topic, unit.position.partition) == (first.topic, first.partition)
     ]
     return ChangeSource(
         window_ids=window_ids,
-        topic=first.topic,
-        partition=first.partition,
-        offset_from=min(offsets),
-        offset_to=max(offsets),
+        topic=None if first is None else first.topic,
+        partition=None if first is None else first.partition,
+        offset_from=min(offsets, default=None),
+        offset_to=max(offsets, default=None),
         message_ids=message_ids,
         extractor=named,
+        snapshot="false",
     )

@@ -11,7 +11,13 @@ from sqlalchemy import update as sql_update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas import headers
-from schemas.changes import ChangeEvent, ProfileState
+from schemas.changes import (
+    EVENT_UPDATED_TYPE,
+    PROFILE_UPDATED_TYPE,
+    EventChanged,
+    ProfileChanged,
+    ProfileState,
+)
 from schemas.memory import MemoryUpdate
 from schemas.windows import Unit
 from storage import browsing, outbox
@@ -92,14 +98,19 @@ async def test_change_events_hold_before_and_after_and_the_profiles_row_the_whol
         ("event-updated", 7),
         ("profiles", 8),
     ]
-    changes = [ChangeEvent.model_validate_json(row.payload or "") for row in rows if "updated" in row.type]
-    assert [item.op for item in changes] == ["c", "c", "c", "u", "d", "c"]
-    assert [item.revision for item in changes] == [1, 1, 1, 2, 2, 2]
-    assert changes[3].before is not None
-    assert changes[3].after is not None
-    assert (changes[3].before["content"], changes[3].after["content"]) == ("Acme", "Bolt")
-    assert (changes[3].before["id"], changes[3].after["update_hits"]) == (changes[3].after["id"], 1)
-    assert changes[4].after is None
+    changes = [
+        ProfileChanged.model_validate_json(row.payload or "") for row in rows if row.type == PROFILE_UPDATED_TYPE
+    ]
+    happened = [EventChanged.model_validate_json(row.payload or "") for row in rows if row.type == EVENT_UPDATED_TYPE]
+    assert [(item.op, item.revision) for item in changes] == [("c", 1), ("c", 1), ("u", 2), ("d", 2)]
+    assert [(item.op, item.revision) for item in happened] == [("c", 1), ("c", 2)]
+    assert changes[2].before is not None
+    assert changes[2].after is not None
+    assert (changes[2].before.content, changes[2].after.content) == ("Acme", "Bolt")
+    assert (changes[2].before.id, changes[2].after.update_hits) == (changes[2].after.id, 1)
+    assert changes[3].after is None
+    assert happened[0].after is not None
+    assert happened[0].after.summary == "A job"
     source = changes[0].source
     assert (source.topic, source.partition, source.offset_from, source.offset_to) == ("chat-messages", 0, 3, 7)
     state = ProfileState.model_validate_json(rows[-1].payload or "")

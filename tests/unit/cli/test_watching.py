@@ -10,7 +10,33 @@ from cli.watching import Filter, as_document, describe_record, user_of
 from streams.topics import Topics
 
 TOPICS = Topics("t-")
-ENTRY = {"topic": "contact_info", "sub_topic": "city", "content": "Oslo"}
+TIMES = {"occurred_at": "2026-11-20T10:00:00Z", "recorded_at": "2026-11-20T10:00:05Z"}
+ENTRY = {
+    "id": "2f0e1c7a-5d2b-4c59-9d0c-0f1f8f0b7c11",
+    "topic": "contact_info",
+    "sub_topic": "city",
+    "content": "Oslo",
+    "update_hits": 0,
+    "message_ids": ["b1/0", "b1/2"],
+    **TIMES,
+}
+EVENT = {
+    "id": "9a4e6f0d-3f0b-4a52-8c7c-2f7f4e1f5a10",
+    "summary": None,
+    "tags": [],
+    "message_ids": ["b1/0"],
+    **TIMES,
+}
+SOURCE = {
+    "window_ids": [],
+    "topic": "t-chat-messages",
+    "partition": 0,
+    "offset_from": 3,
+    "offset_to": 5,
+    "message_ids": ["b1/0", "b1/2"],
+    "extractor": None,
+    "snapshot": "false",
+}
 
 
 @dataclass
@@ -35,7 +61,7 @@ def change(topic: str, **parts: Any) -> Record:
         "revision": 3,
         "project_id": "default",
         "user_id": "ann",
-        "source": {"message_ids": ["b1/0", "b1/2"]},
+        "source": SOURCE,
         **parts,
     }
     return Record(topic, orjson.dumps(document))
@@ -64,9 +90,13 @@ def test_a_user_of_another_project_is_named_with_it() -> None:
 
 
 def test_an_event_shows_its_summary_or_first_line_and_counts_the_rest() -> None:
-    gists = [{"text": "moved"}, {"text": "packed"}, {"text": "slept"}]
-    assert "event: moved (+2 more)" in text_of(change("t-event-updated", after={"gists": gists}))
-    assert "event: a day" in text_of(change("t-event-updated", after={"summary": "a day", "gists": gists[:1]}))
+    gists = [
+        {"text": text, "message_ids": ["b1/0"], "occurred_at": TIMES["occurred_at"]}
+        for text in ("moved", "packed", "slept")
+    ]
+    assert "event: moved (+2 more)" in text_of(change("t-event-updated", after={**EVENT, "gists": gists}))
+    summed_up = {**EVENT, "summary": "a day", "gists": gists[:1]}
+    assert "event: a day" in text_of(change("t-event-updated", after=summed_up))
 
 
 def test_what_users_said_cannot_steer_the_terminal() -> None:

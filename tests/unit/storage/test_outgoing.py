@@ -20,6 +20,7 @@ def test_an_entry_of_the_state_names_its_latest_messages_only() -> None:
         content="cello",
         occurred_at="2026-11-20T10:00:00Z",
         recorded_at="2026-11-20T10:00:00Z",
+        update_hits=0,
         message_ids=said,
     )
     outgoing = Outgoing("default", "ann", 0, NOW, uuid4)
