@@ -31,6 +31,14 @@ class TopicDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class Misfit:
+    """What is wrong with an existing topic, and what to do about it."""
+
+    found: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Topics:
     """Full names of the topics, groups and transactional ids of one installation."""
 
@@ -122,30 +130,60 @@ async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
     declared = declarations(kafka, buffer)
     async with admin(kafka) as client:
         existing = await partition_counts(client, [topic.name for topic in declared])
-        co_partitioned = {topic.name for topic in declared if topic.co_partitioned}
         # A team may have made chat-messages before us: its own count rules then.
-        counts = {name: count for name, count in existing.items() if name in co_partitioned}
-        if len(set(counts.values())) > 1:
-            found = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
-            raise ConfigurationError(
-                f"these topics must have the same number of partitions: {found}. "
-                "Partitions cannot be taken away: choose another kafka.topic_prefix, or recreate the odd one"
-            )
+        counts = shared_counts(declared, existing)
+        if (misfit := differing_counts(counts)) is not None:
+            raise ConfigurationError(f"{misfit.found}. {misfit.fix}")
         await _check_settings(client, [topic for topic in declared if topic.name in existing])
-        shared_count = next(iter(counts.values()), kafka.partitions)
-        missing = [
-            NewTopic(
-                topic.name,
-                shared_count if topic.co_partitioned else topic.partitions,
-                kafka.replication_factor,
-                topic_configs=dict(topic.config),
-            )
-            for topic in declared
-            if topic.name not in existing
-        ]
+        missing = missing_topics(kafka, declared, existing)
         if missing:
             await _create(client, missing)
-    return shared_count
+    return next(iter(counts.values()), kafka.partitions)
+
+
+def missing_topics(
+    kafka: KafkaSettings, declared: Iterable[TopicDeclaration], existing: Mapping[str, int]
+) -> list[NewTopic]:
+    """Requests for the topics that do not exist; the co-partitioned ones get the count that these have already."""
+    declared = tuple(declared)
+    shared_count = next(iter(shared_counts(declared, existing).values()), kafka.partitions)
+    return [
+        NewTopic(
+            topic.name,
+            shared_count if topic.co_partitioned else topic.partitions,
+            kafka.replication_factor,
+            topic_configs=dict(topic.config),
+        )
+        for topic in declared
+        if topic.name not in existing
+    ]
+
+
+async def refused_creations(client: AIOKafkaAdminClient, topics: list[NewTopic]) -> dict[str, str]:
+    """Which of the topics the broker would not let us create, and why; creates none."""
+    with translated("asking whether topics may be created"):
+        response = await client.create_topics(topics, validate_only=True)
+    return {
+        name: for_code(code).__name__
+        for name, code in (entry[:2] for entry in response.topic_errors)
+        if code not in (0, TopicAlreadyExistsError.errno)
+    }
+
+
+def shared_counts(declared: Iterable[TopicDeclaration], existing: Mapping[str, int]) -> dict[str, int]:
+    """Partition counts of the existing topics that must all have the same."""
+    return {topic.name: existing[topic.name] for topic in declared if topic.co_partitioned and topic.name in existing}
+
+
+def differing_counts(counts: Mapping[str, int]) -> Misfit | None:
+    """What is wrong where co-partitioned topics differ; names topics and numbers."""
+    if len(set(counts.values())) < 2:
+        return None
+    found = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
+    return Misfit(
+        f"these topics must have the same number of partitions: {found}",
+        "Partitions cannot be taken away: choose another kafka.topic_prefix, or recreate the odd one",
+    )
 
 
 async def partition_counts(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
@@ -157,27 +195,45 @@ async def partition_counts(client: AIOKafkaAdminClient, names: Iterable[str]) ->
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
 
 
-async def _check_settings(client: AIOKafkaAdminClient, existing: Sequence[TopicDeclaration]) -> None:
-    if not existing:
-        return
+async def topic_settings(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Settings of existing topics by name; a topic whose settings we may not read is left out."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    if not asked:
+        return {}
     with translated("reading the settings of topics"):
-        asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in existing]
         answers = await client.describe_configs(asked)
-    resources = [resource for answer in answers for resource in answer.resources]
-    found = {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
+    resources = [resource for answer in answers for resource in answer.resources if resource[0] == 0]
+    return {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
+
+
+def misfits(topic: TopicDeclaration, settings: Mapping[str, str]) -> list[Misfit]:
+    """Settings under which an existing topic would refuse our records, or remove them; unknown ones fit."""
+    found = []
+    wanted_bytes = int(topic.config["max.message.bytes"])
+    if int(settings.get("max.message.bytes", wanted_bytes)) < wanted_bytes:
+        found.append(
+            Misfit(
+                f"topic {topic.name} takes records of up to {settings['max.message.bytes']} bytes",
+                f"set its max.message.bytes to {wanted_bytes} or more (kafka-configs --alter), "
+                "or lower buffer.max_blob_bytes",
+            )
+        )
+    policy = topic.config["cleanup.policy"]
+    if settings.get("cleanup.policy", policy) != policy:
+        found.append(
+            Misfit(
+                f"topic {topic.name} has the cleanup.policy {settings['cleanup.policy']}, and must have {policy}",
+                f"set it with kafka-configs --alter --add-config cleanup.policy={policy}",
+            )
+        )
+    return found
+
+
+async def _check_settings(client: AIOKafkaAdminClient, existing: Sequence[TopicDeclaration]) -> None:
+    found = await topic_settings(client, [topic.name for topic in existing])
     for topic in existing:
-        settings = found.get(topic.name, {})
-        wanted_bytes = int(topic.config["max.message.bytes"])
-        if int(settings.get("max.message.bytes", wanted_bytes)) < wanted_bytes:
-            raise ConfigurationError(
-                f"topic {topic.name} takes records of up to {settings['max.message.bytes']} bytes: set its "
-                f"max.message.bytes to {wanted_bytes} or more (kafka-configs --alter), or lower buffer.max_blob_bytes"
-            )
-        policy = topic.config["cleanup.policy"]
-        if settings.get("cleanup.policy", policy) != policy:
-            raise ConfigurationError(
-                f"topic {topic.name} has the cleanup.policy {settings['cleanup.policy']}, and must have {policy}"
-            )
+        for misfit in misfits(topic, found.get(topic.name, {})):
+            raise ConfigurationError(f"{misfit.found}: {misfit.fix}")
 
 
 async def _create(client: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
