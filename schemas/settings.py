@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from schemas.errors import ConfigurationError
+from schemas.mapping import IngestSettings
 from schemas.settings_sources import Layers
 
 BUNDLED_EMBEDDING_MODEL: Final = "wordllama-l2-supercat-256"
@@ -198,6 +199,7 @@ class Settings(Section):
 
     kafka: KafkaSettings = KafkaSettings()
     storage: StorageSettings = StorageSettings()
+    ingest: IngestSettings = IngestSettings()
     buffer: BufferSettings = BufferSettings()
     extraction: ExtractionSettings = ExtractionSettings()
     llm: LLMSettings = LLMSettings()
