@@ -1,10 +1,9 @@
-"""Records of `chat-messages`: blobs, discriminated by `blob_type`, and commands; decoding from bytes."""
+"""Records of `chat-messages`: blobs, discriminated by `blob_type`, and commands."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from schemas.errors import InvalidRecord
@@ -65,9 +64,24 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("is outside the years 1 to 9999 in UTC") from error
 
 
-Identifier = Annotated[str, AfterValidator(check_id)]
-ProjectId = Annotated[str, AfterValidator(_check_project_id)]
+# In the published schemas: what can be said of a length in bytes there, and of what the validators refuse.
+_ID_SCHEMA: Final = {"minLength": 1, "maxLength": MAX_ID_BYTES}
+
+Identifier = Annotated[str, AfterValidator(check_id), Field(json_schema_extra=_ID_SCHEMA)]
+ProjectId = Annotated[
+    str, AfterValidator(_check_project_id), Field(json_schema_extra={**_ID_SCHEMA, "pattern": "^[^/]+$"})
+]
 Fields = Annotated[dict[str, Any], AfterValidator(_check_depth)]
+Version = Annotated[
+    int,
+    Field(description="Version of the record's format; 1 if left out.", json_schema_extra={"const": RECORD_VERSION}),
+]
+OwnerProject = Annotated[
+    ProjectId, Field(description="Project of the user, up to 255 bytes of UTF-8; `default` if left out.")
+]
+OwnerUser = Annotated[
+    Identifier, Field(description="The user, up to 255 bytes of UTF-8. Use it as the record's key, too.")
+]
 UtcDatetime = Annotated[datetime, BeforeValidator(_check_is_text), AfterValidator(_to_utc)]
 
 
@@ -79,57 +93,81 @@ class WireModel(BaseModel):
 
 
 class ChatMessage(WireModel):
-    role: Literal["user", "assistant"]
-    content: str
-    alias: str | None = None
-    # Free text, as in Memobase ("Year 32637" is fine); the blob's own time counts.
-    created_at: str | None = None
+    """One message of a chat."""
+
+    role: Literal["user", "assistant"] = Field(description="Who said it.")
+    content: str = Field(description="What was said.")
+    alias: str | None = Field(None, description="Name of who said it, as the model shall read it.")
+    created_at: str | None = Field(
+        None,
+        description="When it was said, as free text that the model reads; the blob's own created_at is what counts.",
+    )
 
 
 class ChatData(WireModel):
-    messages: Annotated[Sequence[ChatMessage], Field(min_length=1)]
+    """A chat, whole or a part of one."""
+
+    messages: Annotated[Sequence[ChatMessage], Field(min_length=1)] = Field(description="Messages in their order.")
 
 
 class SummaryData(WireModel):
-    summary: str
+    """A summary of a conversation."""
+
+    summary: str = Field(description="The summary.")
 
 
 class DocData(WireModel):
-    content: str
+    """A document."""
+
+    content: str = Field(description="Its text.")
 
 
 class CodeData(WireModel):
-    content: str
-    language: str | None = None
+    """A piece of code."""
+
+    content: str = Field(description="The code.")
+    language: str | None = Field(None, description="Programming language, as in `python`.")
 
 
 class TranscriptLine(WireModel):
-    content: str
-    start_timestamp_in_seconds: float
+    """One line of a transcript."""
+
+    content: str = Field(description="What was said.")
+    start_timestamp_in_seconds: float = Field(description="Seconds from the beginning of the recording.")
     # The odd name is Memobase's.
-    end_time_timestamp_in_seconds: float | None = None
-    speaker: str | None = None
+    end_time_timestamp_in_seconds: float | None = Field(None, description="Where the line ends, in the same seconds.")
+    speaker: str | None = Field(None, description="Who said it.")
 
 
 class TranscriptData(WireModel):
-    transcripts: Annotated[Sequence[TranscriptLine], Field(min_length=1)]
+    """The transcript of a recording."""
+
+    transcripts: Annotated[Sequence[TranscriptLine], Field(min_length=1)] = Field(description="Lines in their order.")
 
 
 class ImageData(WireModel):
-    url: str | None = None
-    base64: str | None = None
+    """An image. It holds no text, so it is kept in `dead-letters`."""
+
+    url: str | None = Field(None, description="Where it lies.")
+    base64: str | None = Field(None, description="The image itself.")
 
 
 class BlobBase(WireModel):
     """The envelope shared by all blob types. A `created_at` without a zone is read as UTC."""
 
-    v: int = RECORD_VERSION
-    id: Identifier | None = None
-    project_id: ProjectId = DEFAULT_PROJECT_ID
-    user_id: Identifier
-    created_at: UtcDatetime | None = None
-    session_id: str | None = None
-    fields: Fields | None = None
+    v: Version = RECORD_VERSION
+    id: Identifier | None = Field(
+        None,
+        description="Your own idempotency key, up to 255 bytes: sent again with the same content, it changes nothing. "
+        "Derived from the record's position if left out.",
+    )
+    project_id: OwnerProject = DEFAULT_PROJECT_ID
+    user_id: OwnerUser
+    created_at: UtcDatetime | None = Field(
+        None, description="When it was said, as in 2026-11-20T10:00:00Z; the record's timestamp if left out."
+    )
+    session_id: str | None = Field(None, description="Session that it belongs to.")
+    fields: Fields | None = Field(None, description="Anything of yours, kept with the blob.")
 
     def content(self) -> dict[str, Any]:
         """The normalised blob without ids and version: what a unit carries and the content hash is taken of."""
@@ -141,33 +179,45 @@ class BlobBase(WireModel):
 
 
 class ChatBlob(BlobBase):
-    blob_type: Literal["chat"] = "chat"
-    blob_data: ChatData
+    """A chat of one or more messages."""
+
+    blob_type: Literal["chat"] = Field("chat", description="Type of the blob; chat if left out.")
+    blob_data: ChatData = Field(description="What it holds.")
 
 
 class SummaryBlob(BlobBase):
-    blob_type: Literal["summary"]
-    blob_data: SummaryData
+    """A summary of a conversation, made elsewhere."""
+
+    blob_type: Literal["summary"] = Field(description="Type of the blob.")
+    blob_data: SummaryData = Field(description="What it holds.")
 
 
 class DocBlob(BlobBase):
-    blob_type: Literal["doc"]
-    blob_data: DocData
+    """A document of the user's."""
+
+    blob_type: Literal["doc"] = Field(description="Type of the blob.")
+    blob_data: DocData = Field(description="What it holds.")
 
 
 class CodeBlob(BlobBase):
-    blob_type: Literal["code"]
-    blob_data: CodeData
+    """Code of the user's."""
+
+    blob_type: Literal["code"] = Field(description="Type of the blob.")
+    blob_data: CodeData = Field(description="What it holds.")
 
 
 class TranscriptBlob(BlobBase):
-    blob_type: Literal["transcript"]
-    blob_data: TranscriptData
+    """A transcript of what was spoken."""
+
+    blob_type: Literal["transcript"] = Field(description="Type of the blob.")
+    blob_data: TranscriptData = Field(description="What it holds.")
 
 
 class ImageBlob(BlobBase):
-    blob_type: Literal["image"]
-    blob_data: ImageData
+    """An image of the user's."""
+
+    blob_type: Literal["image"] = Field(description="Type of the blob.")
+    blob_data: ImageData = Field(description="What it holds.")
 
 
 Blob = Annotated[
@@ -176,44 +226,32 @@ Blob = Annotated[
 
 
 class Command(WireModel):
-    """An instruction that travels among a user's messages, so that it is ordered with them.
+    """An instruction that travels among a user's messages, so that it is ordered with them."""
 
-    `last_blob_id` makes a flush conditional: it does nothing if the buffer has taken a later blob meanwhile.
-    """
-
-    v: int = RECORD_VERSION
-    command: Literal["flush", "forget-user"]
-    id: Identifier | None = None
-    project_id: ProjectId = DEFAULT_PROJECT_ID
-    user_id: Identifier
-    blob_type: BlobType | None = None
-    last_blob_id: Identifier | None = None
+    v: Version = RECORD_VERSION
+    command: Literal["flush", "forget-user"] = Field(
+        description="flush: extract what is buffered now. forget-user: erase all that is known of the user."
+    )
+    id: Identifier | None = Field(
+        None, description="Id of the command, up to 255 bytes; derived from the record's position if left out."
+    )
+    project_id: OwnerProject = DEFAULT_PROJECT_ID
+    user_id: OwnerUser
+    blob_type: BlobType | None = Field(None, description="Flush blobs of this type only; of all types if left out.")
+    last_blob_id: Identifier | None = Field(
+        None, description="Flush only if no later blob of the user has come than this one."
+    )
 
 
 _BLOB: Final[TypeAdapter[Any]] = TypeAdapter(Blob)
 
 
-def decode_record(value: bytes) -> "Blob | Command":
-    """Decode a value of `chat-messages`.
-
-    Raises InvalidRecord with reason `invalid-utf8`, `invalid-json`, `newer-version`, `unknown-blob-type` or
-    `invalid-record`; its detail names each field at fault and never quotes a value.
-    """
-    try:
-        text = value.decode("utf-8", errors="strict")
-    except UnicodeDecodeError as error:
-        detail = f"byte {error.start} is no UTF-8; send JSON as UTF-8"
-        raise InvalidRecord("invalid-utf8", detail) from None
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        detail = f"line {error.lineno} column {error.colno} is no JSON; send one JSON object a record"
-        raise InvalidRecord("invalid-json", detail) from None
-    return parse_record(document)
-
-
 def parse_record(document: Any) -> "Blob | Command":
-    """Validate a decoded JSON document; raises InvalidRecord as `decode_record` does."""
+    """Validate the document of a record of `chat-messages`.
+
+    Raises InvalidRecord with reason `newer-version`, `unknown-blob-type` or `invalid-record`; its detail names each
+    field at fault and never quotes a value.
+    """
     if not isinstance(document, dict):
         raise InvalidRecord("invalid-record", f"the value must be a JSON object, is a {type(document).__name__}")
     version = document.get("v", RECORD_VERSION)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NewType
+from typing import Annotated, Any, Final, Literal, NewType
 from uuid import UUID
 
 import orjson
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from schemas.errors import MemostreamError, NewerVersion
 from schemas.records import BlobType, Command, WireModel, describe_validation_error
@@ -16,15 +16,18 @@ WINDOW_VERSION: Final = 1
 CloseReason = Literal["tokens", "size", "age", "idle", "flush"]
 UnitKey = tuple[str, int, int]
 MessageId = NewType("MessageId", str)
+WindowVersion = Annotated[
+    int, Field(description="Version of the record's format.", json_schema_extra={"const": WINDOW_VERSION})
+]
 
 
 class Position(WireModel):
     """Where a record lies. `timestamp_ms` is Kafka's, Unix epoch milliseconds."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
+    topic: str = Field(description="Topic.")
+    partition: int = Field(description="Partition.")
+    offset: int = Field(description="Offset.")
+    timestamp_ms: int = Field(description="Kafka's timestamp of the record: Unix time in milliseconds.")
 
 
 class Unit(WireModel):
@@ -35,16 +38,20 @@ class Unit(WireModel):
     forwarded, redriven or ingested from another position.
     """
 
-    blob_id: str
-    message_index: int | None = None
-    part: int | None = None
-    content_hash: str
-    token_count: int
-    occurred_at_ms: int
-    recorded_at_ms: int
-    position: Position
-    origin: Position | None = None
-    content: dict[str, Any]
+    blob_id: str = Field(description="Id of the blob: the producer's, or one that is derived from the position.")
+    message_index: int | None = Field(None, description="Which message of the blob, where it was split.")
+    part: int | None = Field(None, description="Which part of the message, where that was split.")
+    content_hash: str = Field(description="SHA-256 of the whole blob in normal form.")
+    token_count: int = Field(description="Tokens of this piece.")
+    occurred_at_ms: int = Field(description="When it was said: Unix time in milliseconds.")
+    recorded_at_ms: int = Field(description="When Kafka took it: Unix time in milliseconds.")
+    position: Position = Field(description="Where it lies in chat-messages.")
+    origin: Position | None = Field(
+        None, description="Where the producer put it, if it was forwarded, redriven or ingested."
+    )
+    content: dict[str, Any] = Field(
+        description="The blob of this piece, without its ids: blob_type, blob_data, fields, session_id, created_at."
+    )
 
     @property
     def key(self) -> UnitKey:
@@ -68,27 +75,27 @@ class Unit(WireModel):
 class Window(WireModel):
     """One user's units of one blob type that are extracted together."""
 
-    v: int = WINDOW_VERSION
-    kind: Literal["window"] = "window"
-    window_id: UUID
-    project_id: str
-    user_id: str
-    blob_type: BlobType
-    reason: CloseReason
-    token_count: int
-    units: Sequence[Unit]
+    v: WindowVersion = WINDOW_VERSION
+    kind: Literal["window"] = Field("window", description="Tells a window from a command.")
+    window_id: UUID = Field(description="Id of the window, derived from its units.")
+    project_id: str = Field(description="Project of the user.")
+    user_id: str = Field(description="The user, as the producer named them.")
+    blob_type: BlobType = Field(description="Type of all blobs in it.")
+    reason: CloseReason = Field(description="Why it closed.")
+    token_count: int = Field(description="Tokens of all units.")
+    units: Sequence[Unit] = Field(description="What it holds, in the user's order.")
 
 
 class WindowCommand(WireModel):
     """A command, sent after the windows that it closed; its ledger row tells a waiting flush that it is done."""
 
-    v: int = WINDOW_VERSION
-    kind: Literal["command"] = "command"
-    command: Command
-    command_id: str
-    position: Position
-    origin: Position | None = None
-    window_ids: Sequence[UUID] = ()
+    v: WindowVersion = WINDOW_VERSION
+    kind: Literal["command"] = Field("command", description="Tells a command from a window.")
+    command: Command = Field(description="The command as it was sent.")
+    command_id: str = Field(description="Its id: the sender's, or one that is derived from the position.")
+    position: Position = Field(description="Where it lies in chat-messages.")
+    origin: Position | None = Field(None, description="Where the producer put it, if it was forwarded or redriven.")
+    window_ids: Sequence[UUID] = Field((), description="Windows that it closed; they come before it.")
 
     @property
     def project_id(self) -> str:
