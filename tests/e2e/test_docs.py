@@ -1,0 +1,214 @@
+"""README and documentation pages as a reader follows them: every block of a page, in its order, in a fresh folder."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from embedded.addresses import read_addresses
+from tests.support.documents import ROOT, SHELLS, Block, Output, Page, Step, disagreement, page_paths, read_page
+
+# What a reader finds in the root of the clone, and a page may use.
+OF_THE_CLONE: Final = ("config.yaml.example", "docker-compose.yml", "cli/examples", "clients", "deploy", "docs/schemas")
+NOT_COPIED: Final = shutil.ignore_patterns("node_modules", "dist", "target", "build", "__pycache__")
+DATA: Final = "memostream-data"
+# What a block leaves for the next one.
+PLACE: Final = "place"
+VARIABLES: Final = "variables"
+# As the settings' defaults, which the pages show.
+BROKER: Final = "127.0.0.1:9092"
+DATABASE: Final = "postgresql+asyncpg://postgres@127.0.0.1:5432/memostream"
+DEADLINE_S: Final = 120.0
+POLL_S: Final = 0.05
+PAGES: Final = [page for page in map(read_page, page_paths()) if page.runs]
+
+
+@dataclass
+class Reader:
+    """A terminal in a folder that stands for the clone, and what was left running in others."""
+
+    folder: Path
+    environment: dict[str, str]
+    place: Path = field(init=False)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    state: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = self.folder
+        self.state = self.folder.with_suffix(".state")
+        self.state.mkdir()
+
+    def do(self, step: Step) -> None:
+        """Raises AssertionError with the output when a step does not come to what its page says."""
+        directives = step.block.directives
+        text = self.with_addresses(step.block.text)
+        if step.kind == "file":
+            target = self.place / step.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            return
+        if "stop" in directives:
+            self.stop_running()
+        command = self.command(step.block, text, keeps="until" not in directives and "background" not in directives)
+        if "background" in directives:
+            process, log = self.start(command, step.block)
+            self.running.append(process)
+            wait_for(process, log, directives["background"], step.outputs)
+        elif "until" in directives:
+            process, log = self.start(command, step.block)
+            try:
+                wait_for(process, log, directives["until"], step.outputs)
+            finally:
+                interrupt(process)
+        else:
+            process, log = self.start(command, step.block)
+            try:
+                exit_code = process.wait(DEADLINE_S)
+            finally:
+                interrupt(process)
+            printed = output_of(log)
+            assert exit_code == step.exit_code, f"exit code {exit_code}\n{step.block.text}\n{printed}"
+            for output in step.outputs:
+                assert (found := disagreement(output, printed)) is None, f"{found}\n{printed}"
+            self.go_on()
+
+    def with_addresses(self, text: str) -> str:
+        """The text with the addresses of the system that runs in the folder now, where it has the default ones."""
+        addresses = read_addresses(self.folder / DATA)
+        if addresses is None:
+            return text
+        return text.replace(BROKER, addresses.bootstrap_servers).replace(DATABASE, addresses.database_url)
+
+    def command(self, block: Block, text: str, *, keeps: bool) -> Sequence[str]:
+        """A shell keeps its folder and its variables for the next block, as an open terminal does."""
+        if block.language not in SHELLS:
+            script = self.state / f"line_{block.line}.py"
+            script.write_text(text, encoding="utf-8")
+            return [sys.executable, str(script)]
+        script = self.state / f"line_{block.line}.sh"
+        left = f"trap 'pwd > {self.state / PLACE}; env -0 > {self.state / VARIABLES}' EXIT\n"
+        script.write_text((left if keeps else "") + text, encoding="utf-8")
+        return ["bash", "-euo", "pipefail", str(script)]
+
+    def start(self, command: Sequence[str], block: Block) -> tuple[subprocess.Popen[bytes], Path]:
+        log = self.state / f"line_{block.line}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self.place,
+                env=self.environment,
+                start_new_session=True,
+            )
+        return process, log
+
+    def go_on(self) -> None:
+        """Take over the folder and the variables that the last block left."""
+        left = self.state / VARIABLES
+        if left.exists():
+            self.place = Path((self.state / PLACE).read_text(encoding="utf-8").strip())
+            entries = left.read_bytes().decode().split("\0")
+            self.environment = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+            left.unlink()
+
+    def stop_running(self) -> None:
+        while self.running:
+            interrupt(self.running.pop())
+
+
+def wait_for(process: subprocess.Popen[bytes], log: Path, text: str, outputs: Sequence[Output]) -> None:
+    """Raises AssertionError if the command ends, or time runs out, before text and outputs were printed."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        ended = process.poll() is not None
+        printed = output_of(log)
+        found = [disagreement(output, printed) for output in outputs]
+        if text in printed and not any(found):
+            return
+        reason = f"not printed: {text!r}" if text not in printed else "; ".join(filter(None, found))
+        assert not ended, f"ended with {process.returncode}; {reason}\n{printed}"
+        assert time.monotonic() < deadline, f"{reason}\n{printed}"
+        time.sleep(POLL_S)
+
+
+def output_of(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C for the command and all that it started; nothing for one that has ended."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise AssertionError("Ctrl-C did not end the command") from None
+
+
+@contextlib.contextmanager
+def reading(folder: Path, environment: Mapping[str, str]) -> Iterator[Reader]:
+    """A reader in a folder like a fresh clone."""
+    folder.mkdir()
+    for name in OF_THE_CLONE:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=NOT_COPIED)
+        elif source.exists():
+            shutil.copy(source, target)
+    (folder / ".venv").symlink_to(sys.prefix)
+    reader = Reader(folder, dict(environment))
+    try:
+        yield reader
+    finally:
+        reader.stop_running()
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    """A terminal 100 characters wide in which the environment is active and nothing is configured."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MEMOSTREAM_")}
+    return {
+        **inherited,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        # Without a look for tiktoken's vocabulary on the network.
+        "MEMOSTREAM_BUFFER__TOKENIZER": "estimate",
+    }
+
+
+@pytest.fixture(scope="module")
+def system(service_folder: Path, environment: dict[str, str]) -> Iterator[Path]:
+    """The data folder of a system that runs for all pages but those that start their own."""
+    with reading(service_folder / "pages", environment) as reader:
+        block = Block("sh", "memostream up\n", 0, {"background": "worker.started"})
+        reader.do(Step("run", block))
+        yield reader.folder / DATA
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", PAGES, ids=[page.path for page in PAGES])
+def test_every_step_of_a_page_works_in_its_order(
+    page: Page, service_folder: Path, environment: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    with reading(service_folder / Path(page.path).stem, environment) as reader:
+        if not page.own_system:
+            (reader.folder / DATA).symlink_to(request.getfixturevalue("system"))
+        for step in page.steps:
+            reader.do(step)
