@@ -126,9 +126,8 @@ def seen_record(record: Any) -> Seen:
         # Headers that name no position are the buffer agent's to refuse; so is an id that is none.
         origin = None
     carried = dict(raw.headers).get(names.BLOB_ID)
-    return Seen(
-        raw.position, raw.key, raw.value, origin, None if carried is None else carried.decode("utf-8", "replace")
-    )
+    carried_id = None if carried is None else carried.decode("utf-8", "replace")
+    return Seen(raw.position, raw.key, raw.value, origin, carried_id, raw.headers)
 
 
 def chosen(wanted: Range, first: Mapping[int, int], end: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:

@@ -5,9 +5,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
+from schemas.envelope import open_value
 from schemas.errors import InvalidRecord
+from schemas.headers import Headers
 from schemas.identity import position_blob_id
-from schemas.records import Command, decode_record
+from schemas.records import Command, parse_record
 from schemas.windows import Position, UnitKey
 from storage.units import ForgetCutOff, RecordedUnit, covers
 from streams.topics import partition_for
@@ -38,7 +40,7 @@ BlobKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A record of `chat-messages` as the audit sees it; `key` and `value` are its bytes.
+    """A record of `chat-messages` as the audit sees it; `key`, `value` and `headers` are as they were read.
 
     `origin` is the position in the record's own headers, where a forwarded or redriven copy says it came from, and
     `carried_id` the id that such a copy carries.
@@ -49,6 +51,7 @@ class Seen:
     value: bytes | None
     origin: Position | None = None
     carried_id: str | None = None
+    headers: Headers = ()
 
     @property
     def place(self) -> Place:
@@ -155,7 +158,7 @@ def outcome_before_decoding(seen: Seen, stages: Stages) -> Outcome | None:
 def decode(seen: Seen) -> Decoded | None:
     """What is in a record; None if it cannot be decoded, so that it has to be a dead letter."""
     try:
-        record = decode_record(seen.value or b"")
+        record = parse_record(open_value(seen.value or b"", seen.headers).document)
     except InvalidRecord:
         return None
     if isinstance(record, Command):

@@ -21,6 +21,11 @@ def position_blob_id(topic: str, partition: int, offset: int, timestamp_ms: int)
     return str(derived_uuid("position", topic, partition, offset, timestamp_ms))
 
 
+def cloudevent_blob_id(source: str, identifier: str) -> str:
+    """Id of a blob that came as a CloudEvent, whose own id is unique within its source only."""
+    return str(derived_uuid("cloudevent", source, identifier))
+
+
 def content_blob_id(project_id: str, user_id: str, created_at: str, content: bytes, ordinal: int) -> str:
     """Id that `memostream send` gives to a record without one; `ordinal` tells equal records of one input apart."""
     return str(derived_uuid("content", project_id, user_id, created_at, hashlib.sha256(content).hexdigest(), ordinal))

@@ -18,10 +18,13 @@ _TRACESTATE_MEMBER: Final = re.compile(r"[a-z0-9][a-z0-9_*/@-]{0,255}=[ -+\--<>-
 
 
 class Trace(NamedTuple):
-    """Where in a trace a record stands. `tracestate` is set only beside a `traceparent`."""
+    """Where in a trace a record stands; false if it stands in none. `tracestate` is set only beside a `traceparent`."""
 
     traceparent: str | None = None
     tracestate: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.traceparent is not None
 
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The Kafka headers that pass it on; none if there is no trace."""
@@ -32,14 +35,15 @@ class Trace(NamedTuple):
 NO_TRACE: Final = Trace()
 
 
-def valid_trace(traceparent: str | None, tracestate: str | None) -> Trace:
+def valid_trace(traceparent: object, tracestate: object) -> Trace:
     """The values as they are, less what is invalid: a record is worth keeping without its trace.
 
     A `tracestate` without a valid `traceparent` says nothing and is dropped with it.
     """
-    if traceparent is None or not _is_traceparent(traceparent):
+    if not isinstance(traceparent, str) or not _is_traceparent(traceparent):
         return NO_TRACE
-    return Trace(traceparent, tracestate if tracestate and _is_tracestate(tracestate) else None)
+    state = tracestate if isinstance(tracestate, str) and _is_tracestate(tracestate) else None
+    return Trace(traceparent, state)
 
 
 def _is_traceparent(value: str) -> bool:

@@ -1,6 +1,6 @@
 """Records of `extraction-windows`: windows of units, and commands on their way to the extraction agent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NewType
 from uuid import UUID
@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from schemas.errors import MemostreamError, NewerVersion
 from schemas.records import BlobType, Command, WireModel, describe_validation_error
+from schemas.trace import NO_TRACE, Trace
 
 WINDOW_VERSION: Final = 1
 
@@ -30,7 +31,18 @@ class Position(WireModel):
     timestamp_ms: int = Field(description="Kafka's timestamp of the record: Unix time in milliseconds.")
 
 
-class Unit(WireModel):
+class Traced(WireModel):
+    """Has the W3C trace context of the record that it came in, for what comes of it."""
+
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(self.traceparent, self.tracestate)
+
+
+class Unit(Traced):
     """A piece of a blob: whole (`message_index` and `part` are null), one message of it, or a part of one message.
 
     `content` is the blob without its ids: `blob_type`, `blob_data` (of this piece only), `fields`, `session_id` and
@@ -86,7 +98,7 @@ class Window(WireModel):
     units: Sequence[Unit] = Field(description="What it holds, in the user's order.")
 
 
-class WindowCommand(WireModel):
+class WindowCommand(Traced):
     """A command, sent after the windows that it closed; its ledger row tells a waiting flush that it is done."""
 
     v: WindowVersion = WINDOW_VERSION
@@ -104,6 +116,13 @@ class WindowCommand(WireModel):
     @property
     def user_id(self) -> str:
         return self.command.user_id
+
+
+def newest_trace(units: Iterable[Unit]) -> Trace:
+    """The trace of the newest unit that stands in one; of equally old ones the last."""
+    traced = [unit for unit in units if unit.traceparent is not None]
+    # Not by the producer's own time: a backfill tells old things in new records.
+    return max(reversed(traced), key=lambda unit: unit.recorded_at_ms).trace if traced else NO_TRACE
 
 
 def decode_window(value: bytes) -> Window | WindowCommand:

@@ -8,11 +8,13 @@ from uuid import UUID
 
 import orjson
 
+from schemas.envelope import open_value
 from schemas.errors import InvalidRecord
 from schemas.identity import content_hash, window_id
-from schemas.records import BLOB_TYPES, Blob, Command, decode_record
+from schemas.records import BLOB_TYPES, Blob, Command, parse_record
 from schemas.tokens import TokenCounter
-from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand
+from schemas.trace import Trace
+from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand, newest_trace
 from streams.buffer_codec import HeadKey, encode_entry
 from streams.buffer_state import PartitionState
 from streams.raw_records import (
@@ -73,7 +75,8 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
                 "too-large",
                 f"the value has {len(record.value)} bytes, buffer.max_blob_bytes is {context.max_blob_bytes}",
             )
-        decoded = decode_record(record.value)
+        opened = open_value(record.value, record.headers)
+        decoded = parse_record(opened.document)
         key = decoded.user_id.encode()
         partition = partition_for(key, context.partitions)
         if record.key != key or record.partition != partition:
@@ -83,9 +86,9 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
             effects.outgoing.append(forwarded(record, origin, identifier, key, partition))
             effects.counts["forwarded"] += 1
         elif isinstance(decoded, Command):
-            _handle_command(record, origin, decoded, state, context, effects)
+            _handle_command(record, origin, decoded, opened.trace, state, context, effects)
         else:
-            _handle_blob(record, origin, decoded, state, context, effects)
+            _handle_blob(record, origin, decoded, opened.trace, state, context, effects)
     except InvalidRecord as error:
         # A broker measures compressed records, so one may be read that no topic takes as it is.
         if record.size_bytes > 2 * context.max_blob_bytes:
@@ -106,12 +109,13 @@ def _handle_blob(
     record: RawRecord,
     origin: Position | None,
     blob: Blob,
+    trace: Trace,
     state: PartitionState,
     context: BufferContext,
     effects: Effects,
 ) -> None:
     key = HeadKey(blob.project_id, blob.user_id, blob.blob_type)
-    unit = _unit_of(record, origin, blob, context)
+    unit = _unit_of(record, origin, blob, trace, context)
     known_hash = state.buffered_hash(key.project_id, key.user_id, unit.blob_id)
     if known_hash == unit.content_hash:
         effects.counts["duplicate"] += 1
@@ -146,6 +150,7 @@ def _handle_command(
     record: RawRecord,
     origin: Position | None,
     command: Command,
+    trace: Trace,
     state: PartitionState,
     context: BufferContext,
     effects: Effects,
@@ -162,9 +167,14 @@ def _handle_command(
             window_ids += close(key, "flush", state, context, effects)
     command_id = command.id or derived_id(record, origin)
     forwarded = WindowCommand(
-        command=command, command_id=command_id, position=record.position, origin=origin, window_ids=window_ids
+        command=command,
+        command_id=command_id,
+        position=record.position,
+        origin=origin,
+        window_ids=window_ids,
+        **trace._asdict(),
     )
-    effects.outgoing.append(_to_windows(command.user_id, forwarded, context))
+    effects.outgoing.append(_to_windows(command.user_id, forwarded, trace, context))
     effects.counts["command"] += 1
 
 
@@ -187,18 +197,18 @@ def _send_windows(
                 "units": packed,
             }
         )
-        effects.outgoing.append(_to_windows(key.user_id, window, context))
+        effects.outgoing.append(_to_windows(key.user_id, window, newest_trace(packed), context))
         effects.counts[f"window.{reason}"] += 1
         ids.append(identifier)
     return ids
 
 
-def _to_windows(user_id: str, value: Window | WindowCommand, context: BufferContext) -> Outgoing:
+def _to_windows(user_id: str, value: Window | WindowCommand, trace: Trace, context: BufferContext) -> Outgoing:
     document = value.model_dump(mode="json", exclude_none=True)
-    return Outgoing("extraction_windows", user_id.encode(), orjson.dumps(document), context.partition)
+    return Outgoing("extraction_windows", user_id.encode(), orjson.dumps(document), context.partition, trace.headers())
 
 
-def _unit_of(record: RawRecord, origin: Position | None, blob: Blob, context: BufferContext) -> Unit:
+def _unit_of(record: RawRecord, origin: Position | None, blob: Blob, trace: Trace, context: BufferContext) -> Unit:
     recorded_at_ms = (origin or record.position).timestamp_ms
     # As a float the last moment of the calendar rounds up to one that is none.
     sent_ms = min(int(blob.created_at.timestamp() * 1000), MAX_TIMESTAMP_MS) if blob.created_at else None
@@ -212,6 +222,7 @@ def _unit_of(record: RawRecord, origin: Position | None, blob: Blob, context: Bu
         position=record.position,
         origin=origin,
         content=content,
+        **trace._asdict(),
     )
     return unit.model_copy(update={"token_count": unit_tokens(unit, context.count_tokens)})
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from schemas.headers import Headers
 from schemas.identity import content_hash
 from schemas.tokens import estimate_tokens
 from schemas.windows import Position, Unit, Window, WindowCommand, decode_window
@@ -12,7 +13,7 @@ from streams.buffer_codec import HeadKey
 from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore, PartitionStore
 from streams.buffering import BufferContext, Effects, handle
-from streams.raw_records import Headers, Outgoing, RawRecord
+from streams.raw_records import Outgoing, RawRecord
 from streams.windowing import Head, WindowPolicy
 
 START_MS = 1_795_000_000_000

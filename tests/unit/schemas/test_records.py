@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.envelope import decode_json
 from schemas.errors import InvalidRecord
 from schemas.records import (
     MAX_FIELDS_DEPTH,
@@ -16,13 +17,17 @@ from schemas.records import (
     DocBlob,
     ImageBlob,
     TranscriptBlob,
-    decode_record,
+    parse_record,
 )
 from tests.support.buffer_step import chat, flush
 
 SECRET = "sesame-open-4711"
 MESSAGE = {"role": "user", "content": "I moved to Oslo"}
 BLOB = {"user_id": "u1", "blob_data": {"messages": [MESSAGE]}}
+
+
+def decode_record(value: bytes) -> Any:
+    return parse_record(decode_json(value))
 
 
 def refused(value: Any) -> InvalidRecord:

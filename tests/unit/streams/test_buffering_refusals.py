@@ -6,8 +6,9 @@ import orjson
 import pytest
 
 from schemas import headers as names
+from schemas.headers import Headers
 from schemas.identity import position_blob_id
-from streams.raw_records import MAX_TIMESTAMP_MS, Headers, Outgoing
+from streams.raw_records import MAX_TIMESTAMP_MS, Outgoing
 from streams.topics import partition_for
 from tests.support.buffer_step import (
     START_MS,
