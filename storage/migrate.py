@@ -6,6 +6,8 @@ from typing import Final
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -59,12 +61,26 @@ async def migrate(database_url: str, *, embedding_dimension: int, embedding_mode
         await engine.dispose()
 
 
-def _upgrade(connection: Connection, embedding_dimension: int) -> None:
+def known_revisions() -> list[str]:
+    """The revisions that this program can bring a database to, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The database's own revision; None where nothing was migrated yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config(**attributes: object) -> Config:
     # The path separator only silences a warning about a legacy one; the output would go to stdout.
-    config = Config(attributes={"connection": connection, "embedding_dimension": embedding_dimension})
+    config = Config(attributes=attributes)
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    command.upgrade(config, "head")
+    return config
+
+
+def _upgrade(connection: Connection, embedding_dimension: int) -> None:
+    command.upgrade(_config(connection=connection, embedding_dimension=embedding_dimension), "head")
 
 
 async def _check_embeddings(connection: AsyncConnection, dimension: int, model: str | None) -> None:

@@ -189,10 +189,17 @@ def differing_counts(counts: Mapping[str, int]) -> Misfit | None:
 async def partition_counts(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
     """Partition counts of those topics that exist."""
     with translated("reading topics"):
-        # To describe a topic that is missing would create it on a broker that creates topics by itself.
-        existing = set(await client.list_topics()).intersection(names)
-        described = await client.describe_topics(sorted(existing)) if existing else []
+        existing = await existing_names(client, names)
+        described = await client.describe_topics(existing) if existing else []
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
+async def existing_names(client: AIOKafkaAdminClient, names: Iterable[str]) -> list[str]:
+    """Those of the topics that exist, in order.
+
+    To describe a topic that is missing would create it on a broker that creates topics by itself.
+    """
+    return sorted(set(await client.list_topics()).intersection(names))
 
 
 async def topic_settings(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:

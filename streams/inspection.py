@@ -1,0 +1,90 @@
+"""Reads brokers, topics and groups as they are, and changes nothing; for diagnosis only."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from streams.clients import translated
+from streams.topics import existing_names
+
+# The start of the client id that Faust gives to its consumers.
+OUR_CLIENT: Final = "faust"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicLayout:
+    """A topic's partitions: how many, on how many brokers the least copied one is, and which have no leader."""
+
+    partitions: int
+    copies: int
+    leaderless: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a consumer group."""
+
+    client_id: str
+    host: str
+
+    @property
+    def is_ours(self) -> bool:
+        return self.client_id.startswith(OUR_CLIENT)
+
+
+async def read_layouts(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, TopicLayout]:
+    """Layouts of those topics that exist."""
+    with translated("reading topics"):
+        existing = await existing_names(client, names)
+        described = await client.describe_topics(existing) if existing else []
+    return {
+        topic["topic"]: TopicLayout(
+            partitions=len(topic["partitions"]),
+            copies=min((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
+            leaderless=tuple(
+                sorted(partition["partition"] for partition in topic["partitions"] if partition["leader"] < 0)
+            ),
+        )
+        for topic in described
+        if topic["error_code"] == 0
+    }
+
+
+async def read_broker_settings(client: AIOKafkaAdminClient) -> dict[int, dict[str, str]]:
+    """Settings of each broker; one whose settings we may not read is left out."""
+    with translated("reading the settings of brokers"):
+        brokers = (await client.describe_cluster())["brokers"]
+        asked = [ConfigResource(ConfigResourceType.BROKER, str(broker["node_id"])) for broker in brokers]
+        answers = await client.describe_configs(asked)
+    resources = [resource for answer in answers for resource in answer.resources if resource[0] == 0]
+    return {int(resource[3]): {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
+
+
+async def read_members(client: AIOKafkaAdminClient, group: str) -> list[Member]:
+    """The members of a group now; none for a group that nobody ever joined."""
+    with translated(f"reading the members of group {group}"):
+        # One group a call: aiokafka cannot read an answer that holds several.
+        (answer,) = await client.describe_consumer_groups([group])
+    return [Member(client_id=member[1], host=member[2].lstrip("/")) for member in answer.groups[0][5]]
+
+
+async def first_after(client: AIOKafkaConsumer, partitions: Mapping[str, int], after_ms: int) -> dict[str, int]:
+    """The time in ms of a record that is later than this, of the topics that have one.
+
+    `partitions` says how many each topic has. Times are those of the records: their producers' clocks, unless the topic
+    has the broker write them.
+    """
+    places = {TopicPartition(topic, number): after_ms for topic, count in partitions.items() for number in range(count)}
+    if not places:
+        return {}
+    with translated("looking up records by time"):
+        found = await client.offsets_for_times(places)
+    times: dict[str, int] = {}
+    for place, at in found.items():
+        if at is not None:
+            times[place.topic] = max(times.get(place.topic, at.timestamp), at.timestamp)
+    return times
