@@ -20,6 +20,7 @@ from pydantic import (
 
 from schemas.errors import ConfigurationError
 from schemas.mapping import IngestSettings
+from schemas.profile_schema import ProfileTopic
 from schemas.settings_sources import Layers
 
 BUNDLED_EMBEDDING_MODEL: Final = "wordllama-l2-supercat-256"
@@ -39,26 +40,56 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """The broker, the topics' names and shapes, and how clients reach them."""
 
-    bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port, comma-separated")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    ssl_ca_file: Path | None = Field(None, description="PEM; the system's authorities if unset")
-    ssl_cert_file: Path | None = Field(None, description="PEM, for mutual TLS")
-    ssl_key_file: Path | None = None
-    ssl_key_password: SecretStr | None = None
-    topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$")
-    partitions: PositiveInt = Field(8, description="of chat-messages, extraction-windows and the changelog alike")
-    replication_factor: PositiveInt = Field(1, description="of topics that we create; 3 in production")
-    chat_retention_ms: int = Field(-1, description="of chat-messages; -1 keeps it for ever, as replay wants")
-    windows_retention_ms: int = 30 * 24 * 3600 * 1000
-    changes_retention_ms: int = 30 * 24 * 3600 * 1000
-    dead_letters_retention_ms: int = -1
-    session_timeout_s: PositiveFloat = Field(8.0, description="a killed worker's partitions stall for this long")
-    heartbeat_interval_s: PositiveFloat = 2.0
-    transaction_timeout_s: PositiveFloat = 20.0
-    request_timeout_s: PositiveFloat = 40.0
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092",
+        description="host:port, comma-separated. Commands on this machine find the broker of `memostream up` by "
+        "themselves.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How clients talk to the broker: with TLS (SSL), with a login (SASL), both or neither."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="Used with a SASL protocol, which needs the user name and the password."
+    )
+    sasl_username: str | None = Field(None, description="User name of the login.")
+    sasl_password: SecretStr | None = Field(None, description="Password of the login.")
+    ssl_ca_file: Path | None = Field(
+        None, description="PEM file with the authorities that sign the broker's certificate; the system's if null."
+    )
+    ssl_cert_file: Path | None = Field(None, description="PEM file with a certificate of our own, for mutual TLS.")
+    ssl_key_file: Path | None = Field(None, description="PEM file with the key of that certificate.")
+    ssl_key_password: SecretStr | None = Field(None, description="Password of that key, if it has one.")
+    topic_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="In front of the names of all topics, consumer groups and transactional ids.",
+    )
+    partitions: PositiveInt = Field(
+        8,
+        description="Of chat-messages, extraction-windows and the changelog alike. Fixed for ever: another count would "
+        "break each user's order.",
+    )
+    replication_factor: PositiveInt = Field(1, description="Of the topics that memostream creates; 3 in production.")
+    chat_retention_ms: int = Field(
+        -1, description="How long chat-messages keeps its records; -1 is for ever, as replay wants it."
+    )
+    windows_retention_ms: int = Field(30 * 24 * 3600 * 1000, description="The same of extraction-windows.")
+    changes_retention_ms: int = Field(
+        30 * 24 * 3600 * 1000, description="The same of profile-updated and event-updated."
+    )
+    dead_letters_retention_ms: int = Field(-1, description="The same of dead-letters.")
+    session_timeout_s: PositiveFloat = Field(
+        8.0, description="The partitions of a worker that was killed stand still for this long."
+    )
+    heartbeat_interval_s: PositiveFloat = Field(
+        2.0, description="How often a worker tells the broker that it is alive; a third of the session timeout or less."
+    )
+    transaction_timeout_s: PositiveFloat = Field(
+        20.0, description="The broker aborts a transaction that is open for this long."
+    )
+    request_timeout_s: PositiveFloat = Field(
+        40.0, description="How long a request to the broker may take before it is given up."
+    )
 
     @model_validator(mode="after")
     def _check_credentials(self) -> "KafkaSettings":
@@ -99,33 +130,58 @@ class KafkaSettings(Section):
 
 
 class StorageSettings(Section):
-    """Postgres."""
+    """Postgres with pgvector."""
 
-    database_url: Annotated[SecretStr, AfterValidator(_check_url)] = SecretStr(
-        "postgresql+asyncpg://postgres@127.0.0.1:5432/memostream"
+    database_url: Annotated[SecretStr, AfterValidator(_check_url)] = Field(
+        SecretStr("postgresql+asyncpg://postgres@127.0.0.1:5432/memostream"),
+        description="Must start with postgresql+asyncpg://. It holds a password in most places: set the variable "
+        "instead.",
     )
-    pool_size: PositiveInt = 10
-    connect_timeout_s: PositiveFloat = 10.0
-    idle_in_transaction_session_timeout_s: PositiveFloat = 30.0
-    persistent_chat_blobs: bool = Field(False, description="keep message text in Postgres, too")
+    pool_size: PositiveInt = Field(10, description="Connections that one process keeps at most.")
+    connect_timeout_s: PositiveFloat = Field(10.0, description="How long connecting may take.")
+    idle_in_transaction_session_timeout_s: PositiveFloat = Field(
+        30.0,
+        description="Postgres ends a transaction that stands still for this long, so that a frozen worker frees its "
+        "locks.",
+    )
+    persistent_chat_blobs: bool = Field(
+        False, description="Keep the text of messages in Postgres, too; else it stays in Kafka only."
+    )
 
 
 class BufferSettings(Section):
-    """When a window closes. The long names are Memobase's."""
+    """When a window closes: a user's buffered messages go to extraction then. The long names are Memobase's."""
 
-    store: Literal["memory", "rocksdb"] = "memory"
-    data_dir: Path = Field(Path("memostream-data"), description="of the RocksDB copies; rebuilt when lost")
+    store: Literal["memory", "rocksdb"] = Field(
+        "memory",
+        description="rocksdb is for buffers that outgrow memory; both are rebuilt from the changelog topic.",
+    )
+    data_dir: Path = Field(Path("memostream-data"), description="Where the RocksDB copies lie; rebuilt when lost.")
     # Below 128 KiB our producers' batches of 256 KiB would not fit topics that take twice this.
-    max_blob_bytes: int = Field(1 << 20, ge=1 << 17, le=3 << 20, description="a larger record is parked")
-    max_chat_blob_buffer_token_size: PositiveInt = Field(1024, description="a window closes at this many tokens")
-    max_chat_blob_buffer_process_token_size: PositiveInt = Field(16384, description="and never holds more")
-    max_window_blobs: PositiveInt = 1000
-    max_window_bytes: PositiveInt = 1 << 20
-    max_window_age_s: PositiveFloat = 24 * 3600.0
-    buffer_flush_interval_s: PositiveFloat = Field(3600.0, description="a user who is idle for so long is flushed")
-    tokenizer: Literal["auto", "tiktoken", "estimate"] = "auto"
-    transaction_max_records: PositiveInt = 500
-    transaction_linger_s: NonNegativeFloat = Field(0.005, description="how long a quiet partition gathers a batch")
+    max_blob_bytes: int = Field(
+        1 << 20, ge=1 << 17, le=3 << 20, description="A larger record is parked in dead-letters."
+    )
+    max_chat_blob_buffer_token_size: PositiveInt = Field(1024, description="A window closes at this many tokens.")
+    max_chat_blob_buffer_process_token_size: PositiveInt = Field(
+        16384,
+        description="A window never holds more tokens than this; must not be below max_chat_blob_buffer_token_size.",
+    )
+    max_window_blobs: PositiveInt = Field(1000, description="A window also closes at this many blobs.")
+    max_window_bytes: PositiveInt = Field(1 << 20, description="It also closes at this many bytes.")
+    max_window_age_s: PositiveFloat = Field(
+        24 * 3600.0, description="It also closes when its first message is this old."
+    )
+    buffer_flush_interval_s: PositiveFloat = Field(
+        3600.0, description="It also closes when the user has been idle for this long."
+    )
+    tokenizer: Literal["auto", "tiktoken", "estimate"] = Field(
+        "auto",
+        description="What counts tokens: auto is tiktoken where its vocabulary can be had, estimate needs no download.",
+    )
+    transaction_max_records: PositiveInt = Field(500, description="Records that one Kafka transaction takes at most.")
+    transaction_linger_s: NonNegativeFloat = Field(
+        0.005, description="How long a quiet partition gathers them before it commits."
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "BufferSettings":
@@ -139,59 +195,112 @@ class BufferSettings(Section):
 class ExtractionSettings(Section):
     """Who extracts, in which language, and how many windows side by side."""
 
-    provider: Literal["offline", "openai"] = Field("offline", description="offline is rule-based, for a first look")
-    language: Literal["auto", "en", "zh"] = Field("auto", description="of prompts; facts keep the user's language")
-    system_prompt: str | None = Field(None, description="replaces the role text of the extract prompt")
-    concurrency: PositiveInt = Field(16, description="users extracted side by side in one worker")
-    max_pending_windows: PositiveInt = Field(512, description="read and not yet finished, in one worker")
-    max_pending_windows_per_user: PositiveInt = 64
-    hold_after_s: PositiveFloat = Field(60.0, description="a waiting user's windows move to held_windows after this")
-    retry_min_s: PositiveFloat = 0.5
-    retry_max_s: PositiveFloat = 60.0
-    failing_users_limit: PositiveInt = Field(5, description="users failing validation in a row that blame the endpoint")
+    provider: Literal["offline", "openai"] = Field(
+        "offline",
+        description="offline: rules, no model, for a first look. openai: any endpoint that speaks its API; see `llm`.",
+    )
+    language: Literal["auto", "en", "zh"] = Field(
+        "auto", description="Of the prompts. Facts stay in the user's own language."
+    )
+    system_prompt: str | None = Field(None, description="Replaces the role text of the extract prompt.")
+    concurrency: PositiveInt = Field(16, description="Users extracted side by side in one worker.")
+    max_pending_windows: PositiveInt = Field(512, description="Windows read and not yet finished, in one worker.")
+    max_pending_windows_per_user: PositiveInt = Field(64, description="The same of one user.")
+    hold_after_s: PositiveFloat = Field(
+        60.0,
+        description="The windows of a user who waits longer than this for an endpoint move to the table held_windows.",
+    )
+    retry_min_s: PositiveFloat = Field(0.5, description="Shortest wait between two tries at an endpoint that is away.")
+    retry_max_s: PositiveFloat = Field(60.0, description="Longest wait between two tries.")
+    failing_users_limit: PositiveInt = Field(
+        5,
+        description="When this many different users in a row fail validation, the endpoint is to blame and nothing is "
+        "parked.",
+    )
+
+
+class ProfileSettings(Section):
+    """The slots of a profile: topics with their sub_topics. The names are Memobase's, and so is their form."""
+
+    additional_user_profiles: tuple[ProfileTopic, ...] = Field(
+        (),
+        description="Topics beside the default ones. Of a topic that is there already, the sub_topics are added.",
+        examples=[
+            [
+                {
+                    "topic": "gaming",
+                    "description": "What the user plays.",
+                    "sub_topics": ["consoles", {"name": "favourite_game", "description": "The title, as sold."}],
+                }
+            ]
+        ],
+    )
+    overwrite_user_profiles: tuple[ProfileTopic, ...] | None = Field(
+        None,
+        description="Topics in place of the default ones and of additional_user_profiles. Facts that fit none of them "
+        "are still kept, under a topic that the model chooses.",
+    )
 
 
 class LLMSettings(Section):
-    """An OpenAI-compatible chat endpoint."""
+    """An OpenAI-compatible chat endpoint: OpenAI, Volcengine, vLLM, Ollama, llama.cpp, ..."""
 
-    base_url: str | None = Field(None, description="OpenAI's own if unset")
-    api_key: SecretStr | None = None
-    model: str = "gpt-4o-mini"
-    temperature: NonNegativeFloat = 0.2
-    max_output_tokens: PositiveInt = 4096
-    timeout_s: PositiveFloat = 120.0
-    max_retries: int = Field(2, ge=0)
-    default_headers: dict[str, str] = {}
-    default_query: dict[str, str] = {}
+    base_url: str | None = Field(None, description="OpenAI's own if null.")
+    api_key: SecretStr | None = Field(None, description="Set the variable instead, so that it stands in no file.")
+    model: str = Field("gpt-4o-mini", description="Name of the model, as the endpoint knows it.")
+    temperature: NonNegativeFloat = Field(0.2, description="How freely the model words its answers.")
+    max_output_tokens: PositiveInt = Field(4096, description="Tokens that one answer may hold.")
+    timeout_s: PositiveFloat = Field(120.0, description="How long one call may take.")
+    max_retries: int = Field(
+        2,
+        ge=0,
+        description="Further tries within one call, for connection errors, 429 and 5xx that ask for a short wait.",
+    )
+    default_headers: dict[str, str] = Field({}, description="Headers sent with each request.")
+    default_query: dict[str, str] = Field({}, description="Query parameters sent with each request.")
 
 
 class EmbeddingSettings(Section):
-    """Embeddings of gists and events; unset endpoint values are those of `llm`."""
+    """Embeddings of gists and events; what is null is as in `llm`."""
 
-    enabled: bool = True
-    base_url: str | None = None
-    api_key: SecretStr | None = None
-    model: str | None = Field(None, description="text-embedding-3-small with openai, a bundled one with offline")
-    dimension: PositiveInt | None = Field(None, description="1536 with openai, 256 with offline")
-    timeout_s: PositiveFloat = 60.0
+    enabled: bool = Field(True, description="Without embeddings, events are found by their words only.")
+    base_url: str | None = Field(None, description="An endpoint that speaks OpenAI's API; that of `llm` if null.")
+    api_key: SecretStr | None = Field(
+        None, description="Key of that endpoint; that of `llm` if null and the endpoint is the same."
+    )
+    model: str | None = Field(
+        None, description="text-embedding-3-small with provider openai if null, a bundled model with offline."
+    )
+    dimension: PositiveInt | None = Field(
+        None,
+        description="1536 with provider openai if null, 256 with offline. Part of the database's schema: fixed once "
+        "it is migrated.",
+    )
+    timeout_s: PositiveFloat = Field(60.0, description="How long one call may take.")
 
 
 class RelaySettings(Section):
-    """The outbox relay."""
+    """The relay, which publishes what the outbox table holds."""
 
-    shards: PositiveInt = Field(8, description="of users; how many relays may publish side by side")
-    lease_s: PositiveFloat = 10.0
-    poll_interval_s: PositiveFloat = 1.0
-    batch_rows: PositiveInt = 500
+    shards: PositiveInt = Field(8, description="Of users; how many relays may publish side by side.")
+    lease_s: PositiveFloat = Field(
+        10.0, description="A relay that is killed or frozen loses its shards after this long."
+    )
+    poll_interval_s: PositiveFloat = Field(1.0, description="How often the outbox is looked at without being told.")
+    batch_rows: PositiveInt = Field(500, description="Rows published at a time.")
 
 
 class WorkerSettings(Section):
     """A worker process."""
 
-    shutdown_timeout_s: PositiveFloat = Field(20.0, description="windows not finished by then are handed back")
-    metadata_refresh_s: PositiveFloat = 30.0
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json")
+    shutdown_timeout_s: PositiveFloat = Field(
+        20.0, description="Windows that are not finished this long after Ctrl-C are handed back."
+    )
+    metadata_refresh_s: PositiveFloat = Field(30.0, description="How soon a new partition or broker is noticed.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto is console on a terminal, else json."
+    )
 
 
 class Settings(Section):
@@ -202,6 +311,7 @@ class Settings(Section):
     ingest: IngestSettings = IngestSettings()
     buffer: BufferSettings = BufferSettings()
     extraction: ExtractionSettings = ExtractionSettings()
+    profile: ProfileSettings = ProfileSettings()
     llm: LLMSettings = LLMSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
     relay: RelaySettings = RelaySettings()
