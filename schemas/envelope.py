@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.changes import EVENT_UPDATED_TYPE, PROFILE_STATE_TYPE, PROFILE_UPDATED_TYPE
 from schemas.errors import InvalidRecord
 from schemas.headers import Headers
 from schemas.identity import cloudevent_blob_id
@@ -27,8 +28,8 @@ SPECVERSION_HEADER: Final = "ce_specversion"
 CLOUDEVENT_MEDIA_TYPE: Final = "application/cloudevents"
 STRUCTURED_MEDIA_TYPE: Final = "application/cloudevents+json"
 BATCH_MEDIA_TYPE: Final = "application/cloudevents-batch"
-# What memostream publishes: sent back to where messages are read, it holds nothing that a user said.
-PUBLISHED_TYPES: Final = ("memostream.profile.", "memostream.event.")
+# Sent back to where messages are read, what memostream publishes holds nothing that a user said.
+PUBLISHED_TYPES: Final = (PROFILE_UPDATED_TYPE, EVENT_UPDATED_TYPE, PROFILE_STATE_TYPE)
 
 _REQUIRED_ATTRIBUTES: Final = ("id", "source", "type")
 _READ_ATTRIBUTES: Final = ("specversion", *_REQUIRED_ATTRIBUTES, "time", "subject")
@@ -155,7 +156,7 @@ def _checked(attributes: Mapping[str, Any]) -> dict[str, str]:
             raise InvalidRecord(INVALID_CLOUDEVENT, f"{name}: is missing; every CloudEvent has one")
     if not _SPECVERSION.fullmatch(present["specversion"]):
         raise InvalidRecord(INVALID_CLOUDEVENT, "specversion: must be 1.0; other versions are not read")
-    if present["type"].startswith(PUBLISHED_TYPES):
+    if present["type"] in PUBLISHED_TYPES:
         raise InvalidRecord(
             INVALID_CLOUDEVENT, "type: this is what memostream publishes, no message of a user; keep it off this topic"
         )

@@ -26,10 +26,13 @@ class Trace(NamedTuple):
     def __bool__(self) -> bool:
         return self.traceparent is not None
 
+    def named(self) -> dict[str, str]:
+        """What there is of it, by the names of W3C's headers."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The Kafka headers that pass it on; none if there is no trace."""
-        named = ((TRACEPARENT, self.traceparent), (TRACESTATE, self.tracestate))
-        return tuple((name, value.encode()) for name, value in named if value is not None)
+        return tuple((name, value.encode()) for name, value in self.named().items())
 
 
 NO_TRACE: Final = Trace()

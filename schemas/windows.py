@@ -9,7 +9,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from schemas.errors import MemostreamError, NewerVersion
-from schemas.records import BlobType, Command, WireModel, describe_validation_error
+from schemas.records import BlobType, Command, Long, WireModel, describe_validation_error
 from schemas.trace import NO_TRACE, Trace
 
 WINDOW_VERSION: Final = 1
@@ -27,15 +27,15 @@ class Position(WireModel):
 
     topic: str = Field(description="Topic.")
     partition: int = Field(description="Partition.")
-    offset: int = Field(description="Offset.")
-    timestamp_ms: int = Field(description="Kafka's timestamp of the record: Unix time in milliseconds.")
+    offset: Long = Field(description="Offset.")
+    timestamp_ms: Long = Field(description="Kafka's timestamp of the record: Unix time in milliseconds.")
 
 
 class Traced(WireModel):
-    """Has the W3C trace context of the record that it came in, for what comes of it."""
+    """Keeps the trace context of the record that it came in, for what comes of it."""
 
-    traceparent: str | None = None
-    tracestate: str | None = None
+    traceparent: str | None = Field(None, description="W3C trace context of the record that it came in.")
+    tracestate: str | None = Field(None, description="What tracing systems added to it.")
 
     @property
     def trace(self) -> Trace:
@@ -55,8 +55,8 @@ class Unit(Traced):
     part: int | None = Field(None, description="Which part of the message, where that was split.")
     content_hash: str = Field(description="SHA-256 of the whole blob in normal form.")
     token_count: int = Field(description="Tokens of this piece.")
-    occurred_at_ms: int = Field(description="When it was said: Unix time in milliseconds.")
-    recorded_at_ms: int = Field(description="When Kafka took it: Unix time in milliseconds.")
+    occurred_at_ms: Long = Field(description="When it was said: Unix time in milliseconds.")
+    recorded_at_ms: Long = Field(description="When Kafka took it: Unix time in milliseconds.")
     position: Position = Field(description="Where it lies in chat-messages.")
     origin: Position | None = Field(
         None, description="Where the producer put it, if it was forwarded, redriven or ingested."

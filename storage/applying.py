@@ -1,7 +1,7 @@
 """The one transaction of an extraction: memory, history, units, ledger and outbox, under the user's lock."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.changes import Event, EventGist, EventTag
 from schemas.errors import Conflict
 from schemas.memory import ExtractorIdentity, MemoryUpdate
-from schemas.windows import Position, Unit, Window
+from schemas.trace import Trace
+from schemas.windows import Position, Unit, Window, newest_trace
 from storage.ledger import NO_USAGE, UnitCounts, record_ledger, window_row
 from storage.locking import LockedUser, count_on, lock_user
 from storage.outbox import append_rows
@@ -214,12 +215,13 @@ async def _write_memory(
             None if item.after is None else item.after.entry(),
             revision,
             source,
+            _trace_of(application, item.change.message_ids),
         )
     event_id = None
     if _has_event(update):
         event_id = await _write_event(connection, user, application, update, revision, outgoing)
     if decided:
-        outgoing.profile_state(revision, [row.entry() for row in after])
+        outgoing.profile_state(revision, [row.entry() for row in after], newest_trace(application.applied))
     return AppliedResult(
         revision=revision if decided or event_id else user.revision,
         profile_changes=len(decided),
@@ -295,8 +297,14 @@ async def _write_event(
         message_ids=message_ids,
     )
     source = change_source(application.applied, window_ids, message_ids, application.extractor)
-    outgoing.event_changed("c", None, event, revision, source)
+    outgoing.event_changed("c", None, event, revision, source, _trace_of(application, message_ids))
     return event_id
+
+
+def _trace_of(application: Application, message_ids: Iterable[str]) -> Trace:
+    """The trace of the newest of these messages that stands in one."""
+    blob_ids = {identifier.rpartition("/")[0] for identifier in message_ids}
+    return newest_trace(unit for unit in application.applied if unit.blob_id in blob_ids)
 
 
 def _add_dead_letters(parked: list[ParkedUnit], sources: UnitSources, outgoing: Outgoing) -> int:

@@ -94,7 +94,7 @@ async def _forget(
         )
     )
     outgoing = Outgoing(project_id, user_id, user.seq, now, new_id)
-    outgoing.profile_tombstone()
+    outgoing.profile_tombstone(command.trace)
     await append_rows(connection, outgoing.rows)
     entry = insert(forgotten_users).values(
         user_hash=user_hash(project_id, user_id),

@@ -22,6 +22,7 @@ from schemas.changes import (
 )
 from schemas.memory import ChangeOp, ExtractorIdentity
 from schemas.records import RECORD_VERSION
+from schemas.trace import NO_TRACE, Trace
 from schemas.windows import Unit
 from storage.outbox import AggregateType, OutboxRow
 from storage.text import epoch_ms, rfc3339, storable, to_json
@@ -49,6 +50,7 @@ class Outgoing:
         after: ProfileEntry | None,
         revision: int,
         source: ChangeSource,
+        trace: Trace = NO_TRACE,
     ) -> None:
         """A change of one profile entry, for `profile-updated`."""
         change = ProfileChanged(
@@ -61,7 +63,7 @@ class Outgoing:
             user_id=self.user_id,
             source=source,
         )
-        self._add_for_user("profile-updated", PROFILE_UPDATED_TYPE, change.model_dump_json())
+        self._add_for_user("profile-updated", PROFILE_UPDATED_TYPE, change.model_dump_json(), trace)
 
     def event_changed(
         self,
@@ -70,6 +72,7 @@ class Outgoing:
         after: Event | None,
         revision: int,
         source: ChangeSource,
+        trace: Trace = NO_TRACE,
     ) -> None:
         """A change of one event, for `event-updated`."""
         change = EventChanged(
@@ -82,9 +85,9 @@ class Outgoing:
             user_id=self.user_id,
             source=source,
         )
-        self._add_for_user("event-updated", EVENT_UPDATED_TYPE, change.model_dump_json())
+        self._add_for_user("event-updated", EVENT_UPDATED_TYPE, change.model_dump_json(), trace)
 
-    def profile_state(self, revision: int, entries: Sequence[ProfileEntry]) -> None:
+    def profile_state(self, revision: int, entries: Sequence[ProfileEntry], trace: Trace = NO_TRACE) -> None:
         """The whole profile, for the compacted `profiles`: one a transaction, after its changes.
 
         Each entry names its latest messages only, so that the record of a long-known user still fits the topic.
@@ -98,11 +101,11 @@ class Outgoing:
                 entry.model_copy(update={"message_ids": entry.message_ids[-STATE_MESSAGE_IDS:]}) for entry in entries
             ],
         )
-        self._add_for_user("profiles", PROFILE_STATE_TYPE, state.model_dump_json())
+        self._add_for_user("profiles", PROFILE_STATE_TYPE, state.model_dump_json(), trace)
 
-    def profile_tombstone(self) -> None:
+    def profile_tombstone(self, trace: Trace = NO_TRACE) -> None:
         """The end of a user on `profiles`."""
-        self._add_for_user("profiles", PROFILE_STATE_TYPE, None)
+        self._add_for_user("profiles", PROFILE_STATE_TYPE, None, trace)
 
     def dead_letter(
         self,
@@ -117,8 +120,8 @@ class Outgoing:
     ) -> None:
         """The blob of a parked unit as it was sent, less what only its piece of it holds.
 
-        It has no CloudEvents headers: sent again to `chat-messages`, it would be taken for a CloudEvent and
-        be given the id of the outbox row.
+        It has no CloudEvents headers: sent again to `chat-messages`, it would be taken for one of our own events, which
+        hold no messages.
         """
         document = {
             "v": RECORD_VERSION,
@@ -150,10 +153,10 @@ class Outgoing:
                 header_names.ORIGIN_OFFSET: str(unit.origin.offset),
                 header_names.ORIGIN_TIMESTAMP: str(unit.origin.timestamp_ms),
             }
-        named["content-type"] = "application/json"
+        named |= {"content-type": "application/json", **unit.trace.named()}
         self._add("dead-letters", self.user_id, DEAD_LETTER_TYPE, to_json(document), named, self.new_id())
 
-    def _add_for_user(self, aggregate_type: AggregateType, type_: str, payload: str | None) -> None:
+    def _add_for_user(self, aggregate_type: AggregateType, type_: str, payload: str | None, trace: Trace) -> None:
         row_id = self.new_id()
         named = {
             "ce_specversion": "1.0",
@@ -164,6 +167,7 @@ class Outgoing:
             "ce_subject": self.user_id,
             "ce_time": rfc3339(self.now),
             "content-type": "application/json",
+            **trace.named(),
         }
         self._add(aggregate_type, f"{self.project_id}/{self.user_id}", type_, payload, named, row_id)
 
