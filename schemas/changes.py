@@ -10,6 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.records import Long
+
 CHANGE_VERSION: Final = 1
 # The types of the CloudEvents.
 PROFILE_UPDATED_TYPE: Final = "memostream.profile.updated.v1"
@@ -28,8 +30,8 @@ Op = Annotated[
     Literal["c", "u", "d", "r"],
     Field(description="What happened: c created, u updated, d deleted, r read again (replayed or snapshot state)."),
 ]
-Revision = Annotated[int, Field(description="The user's revision; it only grows. A higher one is newer.")]
-CommittedMs = Annotated[int, Field(description="When it was committed: Unix time in milliseconds.")]
+Revision = Annotated[Long, Field(description="The user's revision; it only grows. A higher one is newer.")]
+CommittedMs = Annotated[Long, Field(description="When it was committed: Unix time in milliseconds.")]
 OwnerProject = Annotated[str, Field(description="Project of the user.")]
 OwnerUser = Annotated[str, Field(description="The user, as the producer named them.")]
 OccurredAt = Annotated[Timestamp, Field(description="When it was said: RFC 3339, in UTC.")]
@@ -55,8 +57,8 @@ class ChangeSource(_Sent):
     window_ids: Sequence[UUID] = Field(description="Windows that were extracted together.")
     topic: str | None = Field(description="Topic of the records; null where no record caused the change.")
     partition: int | None = Field(description="Partition of the records.")
-    offset_from: int | None = Field(description="Offset of the first record.")
-    offset_to: int | None = Field(description="Offset of the last record.")
+    offset_from: Long | None = Field(description="Offset of the first record.")
+    offset_to: Long | None = Field(description="Offset of the last record.")
     message_ids: MessageIds
     extractor: Extractor | None = Field(description="Who made it; null where no extractor did.")
     snapshot: Literal["false", "true", "last"] = Field(

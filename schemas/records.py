@@ -67,6 +67,8 @@ def _to_utc(value: datetime) -> datetime:
 # In the published schemas: what can be said of a length in bytes there, and of what the validators refuse.
 _ID_SCHEMA: Final = {"minLength": 1, "maxLength": MAX_ID_BYTES}
 
+# Code generators choose 32 bits where nothing is said.
+Long = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Identifier = Annotated[str, AfterValidator(check_id), Field(json_schema_extra=_ID_SCHEMA)]
 ProjectId = Annotated[
     str, AfterValidator(_check_project_id), Field(json_schema_extra={**_ID_SCHEMA, "pattern": "^[^/]+$"})

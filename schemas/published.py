@@ -1,0 +1,130 @@
+"""The published JSON Schemas: one for the value, the key and the headers of each topic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+import orjson
+from pydantic import Field, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+from typing_extensions import TypeAliasType
+
+from schemas import records
+from schemas.changes import EventChanged, ProfileChanged, ProfileState
+from schemas.published_headers import HEADERS, KEYS, headers_schema
+from schemas.records import Command
+from schemas.windows import Window, WindowCommand
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+VERSION: Final = 1
+
+# A union has a definition of its own if it has a name.
+Blob = TypeAliasType("Blob", records.Blob)
+
+
+class Value(NamedTuple):
+    """What lies on a topic. `validation` describes what a producer may send, `serialization` what a consumer reads."""
+
+    title: str
+    description: str
+    type_: Any
+    mode: Literal["validation", "serialization"]
+
+
+VALUES: Final[Mapping[str, Value]] = {
+    "chat-messages": Value("ChatMessages", "What was said, as a blob, or a command.", Blob | Command, "validation"),
+    "extraction-windows": Value(
+        "ExtractionWindows",
+        "What is extracted together, or a command behind it.",
+        Annotated[Window | WindowCommand, Field(discriminator="kind")],
+        "serialization",
+    ),
+    "profile-updated": Value("ProfileChanged", "", ProfileChanged, "serialization"),
+    "event-updated": Value("EventChanged", "", EventChanged, "serialization"),
+    "profiles": Value("ProfileState", "", ProfileState, "serialization"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSchema:
+    """A JSON Schema under its stable name, as in `profile-updated` or `profile-updated.headers`."""
+
+    name: str
+    document: Mapping[str, Any]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}.json"
+
+    def text(self) -> str:
+        """The file, with a line break at its end."""
+        return orjson.dumps(self.document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+class Generator(GenerateJsonSchema):
+    """Pydantic's generator, less what code generators stumble over."""
+
+    schema_dialect = DIALECT
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        # A title becomes a type of that name.
+        return False
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        # What tells records apart has one value, which is always written.
+        if self.mode == "serialization" and field["schema"]["type"] == "default":
+            inner = field["schema"]["schema"]
+            if inner["type"] == "literal" and len(inner["expected"]) == 1:
+                return True
+        return super().field_is_required(field, total)
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        inner = self.generate_inner(schema["schema"])
+        if not isinstance(inner.get("type"), str) or "const" in inner:
+            return {"anyOf": [inner, {"type": "null"}]}
+        nullable = {**inner, "type": [inner["type"], "null"]}
+        return {**nullable, "enum": [*inner["enum"], None]} if "enum" in inner else nullable
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        described = super().default_schema(schema)
+        return {key: value for key, value in described.items() if (key, value) != ("default", None)}
+
+
+def published_schemas() -> tuple[PublishedSchema, ...]:
+    """All of them, by name."""
+    found = []
+    for topic, key in KEYS.items():
+        if topic in VALUES:
+            found.append(_published(topic, _value_schema(VALUES[topic])))
+        named = "".join(word.capitalize() for word in topic.split("-"))
+        found.append(_published(f"{topic}.key", {"title": f"{named}Key", **key}))
+        headers = {"title": f"{named}Headers", "description": f"Headers of {topic}, as text."}
+        found.append(_published(f"{topic}.headers", {**headers, **headers_schema(HEADERS[topic])}))
+    return tuple(sorted(found, key=lambda schema: schema.name))
+
+
+def _value_schema(value: Value) -> dict[str, Any]:
+    schema = _on_one_line(TypeAdapter(value.type_).json_schema(mode=value.mode, schema_generator=Generator))
+    definitions = schema.pop("$defs", {})
+    if "anyOf" in schema:
+        schema["oneOf"] = schema.pop("anyOf")
+    described = {"title": value.title, "description": value.description, **schema}
+    return {**described, "$defs": definitions} if definitions else described
+
+
+def _published(name: str, schema: Mapping[str, Any]) -> PublishedSchema:
+    head = {"$schema": DIALECT, "$id": f"urn:memostream:schema:{name}:v{VERSION}"}
+    return PublishedSchema(name, {**head, **schema})
+
+
+def _on_one_line(schema: Any) -> Any:
+    """The same with descriptions that were docstrings, less their line breaks."""
+    if isinstance(schema, list):
+        return [_on_one_line(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: " ".join(item.split()) if key == "description" and isinstance(item, str) else _on_one_line(item)
+        for key, item in schema.items()
+    }
