@@ -55,12 +55,12 @@ class _Strict(BaseModel):
 class SourceDefaults(_Strict):
     """Values for what an expression does not yield, or for what is not mapped."""
 
-    project_id: ProjectId | None = None
-    session_id: str | None = None
-    role: Literal["user", "assistant"] | None = None
-    alias: str | None = None
-    blob_type: BlobType = "chat"
-    fields: Fields | None = None
+    project_id: ProjectId | None = Field(None, description="project of the users; `default` if null")
+    session_id: str | None = Field(None, description="session that the records belong to")
+    role: Literal["user", "assistant"] | None = Field(None, description="who says all messages")
+    alias: str | None = Field(None, description="name of who says them")
+    blob_type: BlobType = Field("chat", description="type of the blobs")
+    fields: Fields | None = Field(None, description="an object of your own, kept with each blob")
 
 
 class IngestSource(_Strict):
@@ -73,9 +73,9 @@ class IngestSource(_Strict):
     where: str | None = Field(None, description="records for which it yields nothing are ignored and counted")
     each: str | None = Field(None, description="yields a list: one blob for each `item` of it")
     user_id: str = Field(description="whose memory it is")
-    project_id: str | None = None
+    project_id: str | None = Field(None, description="the user's project; else defaults.project_id")
     id: str | None = Field(None, description="idempotency key; else it follows from the record's position")
-    session_id: str | None = None
+    session_id: str | None = Field(None, description="the session; else defaults.session_id")
     created_at: str | None = Field(None, description="when it was said; else the record's timestamp")
     fields: str | None = Field(None, description="yields an object of your own")
     blob_type: str | None = Field(None, description="yields chat, doc, code, …; else defaults.blob_type")
@@ -83,13 +83,15 @@ class IngestSource(_Strict):
     role: str | None = Field(None, description="yields user or assistant, or a word of `roles`")
     content: str | None = Field(None, description="the text of a message, a doc or a summary")
     alias: str | None = Field(None, description="the speaker's name")
-    message_created_at: str | None = None
+    message_created_at: str | None = Field(None, description="when a message was said, shown to the model")
     blob_data: str | None = Field(None, description="yields the whole blob_data, in place of messages and content")
     roles: dict[Annotated[str, BeforeValidator(role_word)], MappedRole] = Field(
         {}, description="your words for roles: user, assistant, or drop to leave the message out"
     )
     time_format: TimeFormat = Field("rfc3339", description="of created_at and message_created_at")
-    defaults: SourceDefaults = SourceDefaults()
+    defaults: SourceDefaults = Field(
+        SourceDefaults(), description="constants for what an expression does not yield, or for what is not mapped"
+    )
 
     @property
     def expressions(self) -> dict[str, str]:
