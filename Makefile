@@ -54,10 +54,15 @@ format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: reference
+reference: $(RUNTIME) ## Write config.yaml.example and the configuration's pages anew from the settings
+	$(BIN)/python -m cli.reference
+
 .PHONY: lock
-lock: ## Write the two lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
+lock: ## Write the three lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
 	$(LOCK) --extra embedded --extra build --extra dev $(ARGS) --output-file requirements-dev.txt
 	$(LOCK) --extra embedded --extra build --constraint requirements-dev.txt $(ARGS) --output-file requirements.txt
+	$(LOCK) --extra build --constraint requirements-dev.txt $(ARGS) --output-file requirements-worker.txt
 
 .PHONY: clean
 clean: ## Remove the environment and all caches, but no data
