@@ -42,8 +42,8 @@ class KafkaSettings(Section):
 
     bootstrap_servers: str = Field(
         "127.0.0.1:9092",
-        description="host:port, comma-separated. Commands on this machine find the broker of `memostream up` by "
-        "themselves.",
+        description="Where the broker is: host:port, comma-separated. Commands on this machine find that of "
+        "`memostream up` by themselves.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How clients talk to the broker: with TLS (SSL), with a login (SASL), both or neither."
@@ -154,7 +154,8 @@ class BufferSettings(Section):
 
     store: Literal["memory", "rocksdb"] = Field(
         "memory",
-        description="rocksdb is for buffers that outgrow memory; both are rebuilt from the changelog topic.",
+        description="Where buffers are held: memory, or rocksdb for those that outgrow it. Both are rebuilt from the "
+        "changelog topic.",
     )
     data_dir: Path = Field(Path("memostream-data"), description="Where the RocksDB copies lie; rebuilt when lost.")
     # Below 128 KiB our producers' batches of 256 KiB would not fit topics that take twice this.
@@ -197,7 +198,8 @@ class ExtractionSettings(Section):
 
     provider: Literal["offline", "openai"] = Field(
         "offline",
-        description="offline: rules, no model, for a first look. openai: any endpoint that speaks its API; see `llm`.",
+        description="Who extracts. offline: rules, no model, for a first look. openai: any endpoint that speaks its "
+        "API; see `llm`.",
     )
     language: Literal["auto", "en", "zh"] = Field(
         "auto", description="Of the prompts. Facts stay in the user's own language."
@@ -263,18 +265,20 @@ class LLMSettings(Section):
 class EmbeddingSettings(Section):
     """Embeddings of gists and events; what is null is as in `llm`."""
 
-    enabled: bool = Field(True, description="Without embeddings, events are found by their words only.")
+    enabled: bool = Field(True, description="Whether gists and events are given vectors, for search by meaning.")
     base_url: str | None = Field(None, description="An endpoint that speaks OpenAI's API; that of `llm` if null.")
     api_key: SecretStr | None = Field(
         None, description="Key of that endpoint; that of `llm` if null and the endpoint is the same."
     )
     model: str | None = Field(
-        None, description="text-embedding-3-small with provider openai if null, a bundled model with offline."
+        None,
+        description="Name of the model. If null, text-embedding-3-small with provider openai, a bundled one with "
+        "offline.",
     )
     dimension: PositiveInt | None = Field(
         None,
-        description="1536 with provider openai if null, 256 with offline. Part of the database's schema: fixed once "
-        "it is migrated.",
+        description="Length of a vector. If null, 1536 with provider openai, 256 with offline. Part of the database's "
+        "schema: fixed once it is migrated.",
     )
     timeout_s: PositiveFloat = Field(60.0, description="How long one call may take.")
 
@@ -299,7 +303,7 @@ class WorkerSettings(Section):
     metadata_refresh_s: PositiveFloat = Field(30.0, description="How soon a new partition or broker is noticed.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto is console on a terminal, else json."
+        "auto", description="How a line looks; auto is console on a terminal, else json."
     )
 
 
