@@ -26,6 +26,11 @@ def cloudevent_blob_id(source: str, identifier: str) -> str:
     return str(derived_uuid("cloudevent", source, identifier))
 
 
+def item_blob_id(topic: str, partition: int, offset: int, timestamp_ms: int, item: int) -> str:
+    """Id of one of several blobs that a record of another shape holds, by its place in the record."""
+    return str(derived_uuid("position", topic, partition, offset, timestamp_ms, item))
+
+
 def content_blob_id(project_id: str, user_id: str, created_at: str, content: bytes, ordinal: int) -> str:
     """Id that `memostream send` gives to a record without one; `ordinal` tells equal records of one input apart."""
     return str(derived_uuid("content", project_id, user_id, created_at, hashlib.sha256(content).hexdigest(), ordinal))

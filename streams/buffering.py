@@ -1,8 +1,7 @@
 """One record of `chat-messages` into the buffer: what changes, and what is to be sent with the same transaction."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -19,11 +18,11 @@ from streams.buffer_codec import HeadKey, encode_entry
 from streams.buffer_state import PartitionState
 from streams.raw_records import (
     MAX_TIMESTAMP_MS,
+    Effects,
     Outgoing,
     RawRecord,
     dead_letter,
     derived_id,
-    emptied,
     forwarded,
     origin_of,
 )
@@ -39,16 +38,9 @@ from streams.windowing import (
     unit_tokens,
 )
 
+STAGE: Final = "buffer"
 # What the pieces of one blob may take together, in times of max_blob_bytes: each repeats the blob's `fields`.
 MAX_PIECES_FACTOR: Final = 32
-
-
-@dataclass(slots=True)
-class Effects:
-    """What a batch sends beside its changelog records, and what it counts."""
-
-    outgoing: list[Outgoing] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +82,9 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
         else:
             _handle_blob(record, origin, decoded, opened.trace, state, context, effects)
     except InvalidRecord as error:
-        # A broker measures compressed records, so one may be read that no topic takes as it is.
-        if record.size_bytes > 2 * context.max_blob_bytes:
-            error = InvalidRecord(error.reason, f"{error.detail}; too large for this topic, it stays where it lay")
-            record = emptied(record)
-        effects.outgoing.append(dead_letter(record, error, context.group))
+        effects.outgoing.append(
+            dead_letter(record, error, stage=STAGE, group=context.group, max_blob_bytes=context.max_blob_bytes)
+        )
         effects.counts["parked"] += 1
 
 

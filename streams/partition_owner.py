@@ -15,9 +15,9 @@ from schemas.settings import BufferSettings, KafkaSettings
 from streams.buffer_codec import HeadKey
 from streams.buffer_state import PartitionState
 from streams.buffer_store import PartitionStore
-from streams.buffering import BufferContext, Effects, handle
+from streams.buffering import BufferContext, handle
 from streams.clients import consumer, translated
-from streams.raw_records import Outgoing, RawRecord
+from streams.raw_records import Effects, Outgoing, RawRecord
 from streams.topics import Topics
 from streams.transactions import BufferTransactions
 from streams.windowing import tail_deadline_ms

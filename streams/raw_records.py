@@ -1,7 +1,8 @@
 """Records as bytes: read undecoded, sent on with where they came from, or parked with what is wrong with them."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from schemas import headers as names
@@ -11,7 +12,6 @@ from schemas.identity import position_blob_id
 from schemas.records import MAX_ID_BYTES, check_id
 from schemas.windows import Position
 
-STAGE: Final = "buffer"
 # Above these a position fits no column, and a timestamp no calendar (the year 10000).
 MAX_PARTITION: Final = (1 << 31) - 1
 MAX_OFFSET: Final = (1 << 63) - 1
@@ -20,6 +20,8 @@ MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 HEADER_OVERHEAD_BYTES: Final = 4
 
 Destination = Literal["chat_messages", "extraction_windows", "dead_letters"]
+Stage = Literal["ingest", "buffer"]
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +60,43 @@ class Outgoing:
     headers: Headers = ()
 
 
-def dead_letter(record: RawRecord, error: InvalidRecord, group: str) -> Outgoing:
-    """The record with its original key, bytes and headers, and why and where it was refused in headers of ours."""
+@dataclass(slots=True)
+class Effects:
+    """What a batch sends beside its changelog records, and what it counts."""
+
+    outgoing: list[Outgoing] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def dead_letter(
+    record: RawRecord,
+    error: InvalidRecord,
+    *,
+    stage: Stage,
+    group: str,
+    max_blob_bytes: int,
+    named: Mapping[str, str] = NO_HEADERS,
+) -> Outgoing:
+    """The record with its original key, bytes and headers, and why and where it was refused in headers of ours.
+
+    Of a record that `dead-letters` cannot hold only the headers of ours are left. `named` are more of these.
+    """
+    detail = error.detail
+    # A broker measures compressed records, so one may be read that no topic takes as it is.
+    if record.size_bytes > 2 * max_blob_bytes:
+        detail = f"{detail}; too large for this topic, it stays where it lay"
+        record = emptied(record)
     added = {
         names.ERROR_TOPIC: record.topic,
         names.ERROR_PARTITION: str(record.partition),
         names.ERROR_OFFSET: str(record.offset),
         names.ERROR_TIMESTAMP: str(record.timestamp_ms),
         names.ERROR_GROUP: group,
-        names.ERROR_STAGE: STAGE,
+        names.ERROR_STAGE: stage,
         names.ERROR_REASON: error.reason,
-        names.ERROR_MESSAGE: error.detail,
+        names.ERROR_MESSAGE: detail,
         names.ERROR_ATTEMPTS: "1",
+        **named,
     }
     return Outgoing("dead_letters", record.key, record.value or b"", headers=record.headers + _encoded(added))
 
@@ -82,16 +109,22 @@ def emptied(record: RawRecord) -> RawRecord:
 
 def forwarded(record: RawRecord, origin: Position | None, identifier: str, key: bytes, partition: int) -> Outgoing:
     """The record under the key and on the partition where it belongs, with its id and its origin in headers of ours."""
-    first = origin or record.position
-    added = {
-        names.ORIGIN_TOPIC: first.topic,
-        names.ORIGIN_PARTITION: str(first.partition),
-        names.ORIGIN_OFFSET: str(first.offset),
-        names.ORIGIN_TIMESTAMP: str(first.timestamp_ms),
-        names.BLOB_ID: identifier,
-    }
-    kept = tuple(header for header in record.headers if header[0] not in added)
-    return Outgoing("chat_messages", key, record.value or b"", partition, kept + _encoded(added))
+    added = origin_headers(origin or record.position) + _encoded({names.BLOB_ID: identifier})
+    replaced = {name for name, _ in added}
+    kept = tuple(header for header in record.headers if header[0] not in replaced)
+    return Outgoing("chat_messages", key, record.value or b"", partition, kept + added)
+
+
+def origin_headers(position: Position) -> Headers:
+    """Where a record came from, as `origin_of` reads it."""
+    return _encoded(
+        {
+            names.ORIGIN_TOPIC: position.topic,
+            names.ORIGIN_PARTITION: str(position.partition),
+            names.ORIGIN_OFFSET: str(position.offset),
+            names.ORIGIN_TIMESTAMP: str(position.timestamp_ms),
+        }
+    )
 
 
 def derived_id(record: RawRecord, origin: Position | None) -> str:

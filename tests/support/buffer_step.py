@@ -12,8 +12,8 @@ from schemas.windows import Position, Unit, Window, WindowCommand, decode_window
 from streams.buffer_codec import HeadKey
 from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore, PartitionStore
-from streams.buffering import BufferContext, Effects, handle
-from streams.raw_records import Outgoing, RawRecord
+from streams.buffering import BufferContext, handle
+from streams.raw_records import Effects, Outgoing, RawRecord
 from streams.windowing import Head, WindowPolicy
 
 START_MS = 1_795_000_000_000

@@ -15,7 +15,8 @@ from schemas.settings import BufferSettings, Settings
 from schemas.windows import Window, decode_window
 from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore
-from streams.buffering import BufferContext, Effects, close, handle
+from streams.buffering import BufferContext, close, handle
+from streams.raw_records import Effects
 from streams.windowing import WindowPolicy
 from tests.support.buffer_step import context, raw
 

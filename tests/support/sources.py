@@ -53,9 +53,9 @@ def ticket(*said: tuple[str, Any], customer: Any = "ann", opened_ms: Any = 1_795
 
 def mapped(value: Any, mapping: IngestSource, *, max_blob_bytes: int = MAX_BLOB_BYTES, **more: Any) -> MappedRecord:
     """What a source makes of a value; ids are `record`, or `record/<item>`."""
-    document: dict[str, Any] = {"key": None, "headers": {}, "topic": mapping.topic, "partition": 0, "offset": 0, "timestamp_ms": 0}
+    place = {"topic": mapping.topic, "partition": 0, "offset": 0, "timestamp_ms": 0}
     return map_document(
-        {**document, "value": value, **more},
+        {"value": value, "key": None, "headers": {}, **place, **more},
         compile_source(mapping),
         lambda item: "record" if item is None else f"record/{item}",
         max_blob_bytes,
