@@ -1,6 +1,7 @@
 """Every record of chat-messages has one outcome, and a loss is seen."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -21,6 +22,7 @@ from cli.audit_rules import (
     outcome_before_decoding,
     outcome_of_blob,
 )
+from schemas.identity import cloudevent_blob_id
 from schemas.windows import Position, UnitKey
 from storage.units import ForgetCutOff, RecordedUnit, UnitState
 from streams.topics import partition_for
@@ -118,6 +120,15 @@ def test_a_record_without_an_id_has_that_of_its_first_position() -> None:
     original, copy = seen(3, blob_id=None), seen(9, blob_id=None, origin=3)
     assert facts_of(original).blob == facts_of(copy).blob
     assert facts_of(original).blob != facts_of(seen(9, blob_id=None)).blob
+
+
+def test_a_cloudevent_is_the_blob_that_the_buffer_agent_takes_it_for() -> None:
+    blob = seen(3, blob_id=None)
+    attributes = {"specversion": b"1.0", "id": b"e-1", "source": b"/shop", "type": b"said"}
+    event = replace(blob, headers=tuple((f"ce_{name}", value) for name, value in attributes.items()))
+    assert facts_of(event).blob == ("default", "ann", cloudevent_blob_id("/shop", "e-1"))
+    assert facts_of(event).content_hash == facts_of(blob).content_hash
+    assert decode(replace(event, headers=event.headers[:1])) is None
 
 
 def test_a_record_on_another_partition_or_under_another_key_is_misplaced() -> None:
