@@ -33,8 +33,9 @@ def settings_of(place: Place, *, environ: Mapping[str, str] | None = None) -> Se
 
 
 def quiet_libraries() -> None:
-    """Keep aiokafka's remarks off the terminal: what it cannot put right by itself is raised."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    """Keep libraries' remarks off the terminal: what they cannot put right by themselves is raised."""
+    for name in ("aiokafka", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def running_system(data_dir: Path) -> "EmbeddedAddresses | None":

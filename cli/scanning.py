@@ -96,13 +96,17 @@ class TopicScanner:
                 raise RetryLater(f"Kafka: no answer while reading {topic}")
 
     async def behind(self, group: str, topic: str, end: Offsets) -> int:
-        """How many records the group has not finished below `end`; of many an estimate, but 0 only if there is none.
+        """How many records the group has not finished below `end`; counted as `count` does.
 
         Offsets alone do not tell: a transaction marker takes one, and nobody commits it.
         """
         first, _ = await self.bounds(topic)
         committed = await self.committed(group, topic)
         begin = {partition: max(committed.get(partition, 0), start) for partition, start in first.items()}
+        return await self.count(topic, begin, end)
+
+    async def count(self, topic: str, begin: Offsets, end: Offsets) -> int:
+        """How many records `begin <= offset < end` holds; of many an estimate, but 0 only if there is none."""
         distance = sum(max(0, stop - begin.get(partition, 0)) for partition, stop in end.items())
         if distance > COUNTED_RECORDS:
             return distance

@@ -39,6 +39,15 @@ _PASSING_DRIVER_ERRORS: Final = (
     asyncpg.exceptions.InvalidCachedStatementError,
     asyncpg.exceptions.ConnectionDoesNotExistError,
 )
+# What a call to the database may raise: the driver's errors as they are, or wrapped by SQLAlchemy.
+CONNECTION_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    PoolTimeoutError,
+    DBAPIError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+)
 
 
 @contextmanager
@@ -48,14 +57,7 @@ def translated(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        OSError,
-        TimeoutError,
-        PoolTimeoutError,
-        DBAPIError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-    ) as error:
+    except CONNECTION_ERRORS as error:
         if (advice := _MISCONFIGURED.get(sqlstate(error) or "")) is not None:
             raise ConfigurationError(f"Postgres, {what}: {advice}") from error
         if not may_pass(error):

@@ -36,6 +36,14 @@ class Member:
         return self.client_id.startswith(OUR_CLIENT)
 
 
+@dataclass(frozen=True, slots=True)
+class RecordTime:
+    """A record's place in its partition, and its time in ms."""
+
+    offset: int
+    timestamp_ms: int
+
+
 async def read_layouts(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, TopicLayout]:
     """Layouts of those topics that exist."""
     with translated("reading topics"):
@@ -72,8 +80,10 @@ async def read_members(client: AIOKafkaAdminClient, group: str) -> list[Member]:
     return [Member(client_id=member[1], host=member[2].lstrip("/")) for member in answer.groups[0][5]]
 
 
-async def first_after(client: AIOKafkaConsumer, partitions: Mapping[str, int], after_ms: int) -> dict[str, int]:
-    """The time in ms of a record that is later than this, of the topics that have one.
+async def first_after(
+    client: AIOKafkaConsumer, partitions: Mapping[str, int], after_ms: int
+) -> dict[TopicPartition, RecordTime]:
+    """The first record of each partition that is this late or later, of the partitions that have one.
 
     `partitions` says how many each topic has. Times are those of the records: their producers' clocks, unless the topic
     has the broker write them.
@@ -83,8 +93,4 @@ async def first_after(client: AIOKafkaConsumer, partitions: Mapping[str, int], a
         return {}
     with translated("looking up records by time"):
         found = await client.offsets_for_times(places)
-    times: dict[str, int] = {}
-    for place, at in found.items():
-        if at is not None:
-            times[place.topic] = max(times.get(place.topic, at.timestamp), at.timestamp)
-    return times
+    return {place: RecordTime(at.offset, at.timestamp) for place, at in found.items() if at is not None}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import IllegalSaslState, KafkaError
+from aiokafka.errors import IllegalSaslStateError, KafkaError
 from aiokafka.protocol.admin import SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -69,7 +69,7 @@ async def listen_to(address: Address, timeout_s: float) -> Spoken:
             answer = await connection.send(SaslHandShakeRequest(_ANY_MECHANISM))
     except (OSError, TimeoutError, KafkaError):
         return Spoken(tls, None)
-    without_sasl = answer.error_code == IllegalSaslState.errno
+    without_sasl = answer.error_code == IllegalSaslStateError.errno
     return Spoken(tls, () if without_sasl else tuple(sorted(answer.enabled_mechanisms)))
 
 

@@ -1,0 +1,1 @@
+"""`memostream doctor`: small checks that look and never touch, and pure judgements on what they saw."""
