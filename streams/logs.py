@@ -2,23 +2,30 @@
 
 import logging
 import sys
-from collections import Counter
+import threading
+from types import TracebackType
 from typing import Final, TextIO
 
 import structlog
 
 from schemas.settings import WorkerSettings
+from streams.log_privacy import LibraryFilter, withhold_texts
 
+# All events of ours go through it; every other logger is a library's.
+OWN_LOGGER: Final = "memostream"
 # What these say at warning is their daily business (a rebalance, a retried produce request); errors remain.
-QUIET_LOGGERS: Final = ("aiokafka", "faust", "mode", "alembic", "httpx", "openai", "streams.faust_app")
+QUIET_LOGGERS: Final = ("aiokafka", "faust", "mode", "alembic", "httpx", "httpx2", "openai", "streams.faust_app")
 # While a broker is away, aiokafka's clients report it hundreds of times a second.
 REPEAT_AFTER_S: Final = 10.0
+
+log = structlog.get_logger()
 
 
 def configure_logging(settings: WorkerSettings, stream: TextIO | None = None) -> None:
     """Write to `stream`, stderr if None: readable on a terminal, elsewhere one JSON object a line.
 
-    `worker.log_format` may name one of the two forms.
+    `worker.log_format` may name one of the two forms. `worker.log_level` is that of our own events: libraries never
+    say less than a warning, for below it they show what they send and receive.
     """
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     stream = stream or sys.stderr
@@ -39,43 +46,33 @@ def configure_logging(settings: WorkerSettings, stream: TextIO | None = None) ->
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_: logging.getLogger(OWN_LOGGER),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, withhold_texts, *renderer],
         )
     )
-    handler.addFilter(RepeatFilter(QUIET_LOGGERS, REPEAT_AFTER_S))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    handler.addFilter(LibraryFilter(OWN_LOGGER, QUIET_LOGGERS, REPEAT_AFTER_S))
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger(OWN_LOGGER).setLevel(level)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    _log_what_nobody_catches()
 
 
-class RepeatFilter(logging.Filter):
-    """Lets the same message of the named loggers pass once per `after_s`; the next one says how many it stands for."""
+def _log_what_nobody_catches() -> None:
+    """Python's own traceback of an exception that ends the process or a thread shows its text."""
 
-    def __init__(self, loggers: tuple[str, ...], after_s: float) -> None:
-        super().__init__()
-        self._loggers = loggers
-        self._after_s = after_s
-        self._passed: dict[tuple[str, object], float] = {}
-        self._held_back: Counter[tuple[str, object]] = Counter()
+    def in_process(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
+        log.critical("process.failed", exc_info=error)
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith(self._loggers):
-            return True
-        # The template, not the text: host, port and error number vary.
-        key = record.name, record.msg
-        if record.created - self._passed.get(key, float("-inf")) < self._after_s:
-            self._held_back[key] += 1
-            return False
-        self._passed[key] = record.created
-        held_back = self._held_back.pop(key, 0)
-        if held_back:
-            record.msg = f"{record.getMessage()} ({held_back} more like this before)"
-            record.args = None
-        return True
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        name = None if args.thread is None else args.thread.name
+        log.error("process.thread_failed", thread=name, exc_info=args.exc_value)
+
+    sys.excepthook = in_process
+    threading.excepthook = in_thread
