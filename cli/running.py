@@ -28,7 +28,9 @@ async def _watched(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
         if stop.is_set():
             task.cancel()
             return
-        note("stopping; once more to stop at once")
+        # Whom a supervisor stops has nobody to read this, and a log of JSON lines has no place for it.
+        if sys.stderr.isatty():
+            note("stopping; once more to stop at once")
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
