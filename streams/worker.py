@@ -13,7 +13,7 @@ from agents import extraction
 from agents.buffer import create_buffer_app
 from agents.dependencies import ExtractionDeps, utc_now
 from extraction.factory import create_extractor
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, MemostreamError
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from storage.database import create_engine
@@ -118,7 +118,7 @@ async def _running_app(app: FaustApp, on_fatal: Callable[[BaseException], None])
 
     async def watch() -> None:
         await app.wait_until_stopped()
-        on_fatal(app.crash_reason or RuntimeError(f"the Faust app {app.conf.id} stopped by itself"))
+        on_fatal(app.crash_reason or MemostreamError(f"the Faust app {app.conf.id} stopped by itself"))
 
     watcher: asyncio.Task[None] | None = None
     try:
