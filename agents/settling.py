@@ -116,7 +116,7 @@ class Settler:
             async with self._deps.engine.begin() as connection:
                 await apply_command(connection, command, position, clock.now(), clock.new_id, end_offsets)
                 await in_transaction(connection)
-        log.info("extraction.command", command=command.command.command, command_id=command.command_id)
+        log.info("extraction.command_applied", command=command.command.command, command_id=command.command_id)
 
     async def _hold_behind(self, user: UserKey, records: Records) -> bool:
         """Put the records behind the user's held ones, if there are any.

@@ -35,7 +35,7 @@ async def listen(
             with translated("listening"):
                 await _listen_once(engine, channel, on_notification, on_listening)
         except RetryLater as error:
-            log.warning("storage.listener_lost", channel=channel, error=str(error))
+            log.warning("storage.listener_lost", channel=channel, reason=str(error))
         await asyncio.sleep(RECONNECT_S)
 
 
