@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -14,6 +14,7 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    PrivateAttr,
     SecretStr,
     model_validator,
 )
@@ -324,8 +325,32 @@ class Settings(Section):
     @model_validator(mode="after")
     def _check_provider(self) -> "Settings":
         if self.extraction.provider == "openai" and self.llm.api_key is None and self.llm.base_url is None:
-            raise ValueError("llm.api_key must be set with extraction.provider: openai (MEMOSTREAM_LLM__API_KEY)")
+            raise ValueError(
+                "llm.api_key must be set with extraction.provider: openai, which a model in Memobase's keys implies "
+                "(MEMOSTREAM_LLM__API_KEY)"
+            )
         return self
+
+    _without_effect: tuple[str, ...] = PrivateAttr(())
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._without_effect = (context or {}).get("without_effect", ())
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """What was configured and changes nothing, or nothing yet: a sentence each, which quotes no value."""
+        return (*self._without_effect, *self._slots_without_effect())
+
+    def _slots_without_effect(self) -> Iterator[str]:
+        replaced, added = self.profile.overwrite_user_profiles, self.profile.additional_user_profiles
+        if replaced is not None and added:
+            yield "profile.additional_user_profiles: no effect beside overwrite_user_profiles"
+        if (replaced is not None or added) and self.extraction.provider == "offline":
+            yield "profile: no effect with extraction.provider offline, whose rules have slots of their own"
+        slots = [slot for topic in (*(replaced or ()), *added) for slot in topic.sub_topics]
+        for name in ("update_description", "validate_value"):
+            if any(getattr(slot, name) is not None for slot in slots):
+                yield f"profile: no effect yet of the sub_topics' {name}"
 
     @property
     def embedding_dimension(self) -> int:
@@ -347,9 +372,9 @@ def load_settings(
     """Defaults < `config.yaml` < `.env` < environment (`MEMOSTREAM_<SECTION>__<KEY>`) < `overrides` (nested).
 
     Without `config_file`, `MEMOSTREAM_CONFIG` or else `config.yaml` in the working directory is read if it
-    exists. An empty variable counts as unset. A field that was set anywhere is in its section's
-    `model_fields_set`. Raises ConfigurationError that names the key and where it was set, and for an unknown
-    key the nearest known one.
+    exists; it may be Memobase's. Memobase's variables (`MEMOBASE_<KEY>`) are stronger than the file and weaker than
+    ours. An empty variable counts as unset. A field that was set anywhere is in its section's `model_fields_set`.
+    Raises ConfigurationError that names the key and where it was set, and for an unknown key the nearest known one.
     """
     layers = Layers(Settings, config_file, os.environ if environ is None else environ, env_file, overrides or {})
-    return Settings.model_validate(layers.read())
+    return Settings.model_validate(layers.read(), context={"without_effect": layers.without_effect})

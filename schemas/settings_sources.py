@@ -1,13 +1,13 @@
 """Where settings come from: pydantic-settings' sources in their order, and errors that name the place."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import yaml  # type: ignore[import-untyped]
 from dotenv import dotenv_values
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -15,10 +15,12 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    YamlConfigSettingsSource,
 )
 
 from schemas.errors import ConfigurationError
+from schemas.memobase_config import Given, Translation, given_variables, translate
+from schemas.memobase_keys import MEMOBASE_KEYS
+from schemas.settings_errors import problems_of, spoken, unknown_key
 
 ENVIRONMENT_PREFIX: Final = "MEMOSTREAM_"
 NESTING: Final = "__"
@@ -30,7 +32,10 @@ OTHER_VARIABLES: Final = (CONFIG_VARIABLE, "MEMOSTREAM_EMBEDDED_", "MEMOSTREAM_D
 
 
 class Layers:
-    """The command line above the environment above `.env` above the file, for the sections of `model`."""
+    """The command line above the environment above `.env` above the file, for the sections of `model`.
+
+    Memobase's variables stand between our own and the file; its keys may stand in the file beside our sections.
+    """
 
     def __init__(
         self,
@@ -48,12 +53,25 @@ class Layers:
             config_file = Path(named)
         if config_file is not None and not config_file.exists():
             raise ConfigurationError(f"the configuration file {config_file} does not exist")
-        self._layers: tuple[_Layer, ...] = (
-            _Given(overrides),
+        document = _Document(config_file or DEFAULT_CONFIG_FILE, model)
+        variables = (
             _Variables("environment variable", environ, model),
             _Variables(f"{env_file}:", dotenv, model),
-            _Document(config_file or DEFAULT_CONFIG_FILE),
         )
+        self._translation = _translation(document, environ, dotenv, f"{env_file}:")
+        self._layers: tuple[_Layer, ...] = (
+            _Given(overrides),
+            *variables,
+            _Translated(self._translation.settings),
+            document,
+            _Translated(self._translation.implied),
+        )
+        document.check_agreement(self._translation)
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """What stands in a configuration of Memobase's and changes nothing, a sentence each; quotes no value."""
+        return self._translation.without_effect
 
     def read(self) -> dict[str, Any]:
         """Validated sections by name; raises ConfigurationError, which quotes no value."""
@@ -78,25 +96,40 @@ class Layers:
         return {name: getattr(reader, name) for name in self._model.model_fields}
 
     def _describe(self, error: ValidationError) -> str:
-        # Inputs are left out: they may be secrets.
         lines = []
-        for item in error.errors(include_url=False, include_context=False, include_input=False):
-            path = tuple(str(part) for part in item["loc"])
-            dotted = ".".join(path)
-            text = item["msg"].removeprefix("Value error, ")
-            unknown = item["type"] == "extra_forbidden"
-            line = _unknown(path, self._model) if unknown else f"{dotted}: {text}" if path else text
+        for path, kind, text in problems_of(error):
+            unknown = kind == "extra_forbidden"
+            elsewhere = MEMOBASE_KEYS if len(path) == 1 else ()
+            line = unknown_key(path, self._model, elsewhere) if unknown else f"{spoken(path)}: {text}" if path else text
             # What is wrong with a whole section may come from several places.
-            places = (layer.place(path) for layer in self._layers) if unknown or len(path) > 1 else ()
-            place = next(filter(None, places), None)
+            place = self._place(path) if unknown or len(path) > 1 else None
             lines.append(f"{line} ({place})" if place else line)
         return "configuration: " + "; ".join(lines)
+
+    def _place(self, path: Sequence[str | int]) -> str | None:
+        # What is missing stands nowhere, but the key that it is missing in does.
+        for known in (path, path[:2]):
+            for layer in self._layers:
+                if (place := layer.place(known)) is not None:
+                    return place
+        return None
+
+
+def _translation(
+    document: "_Document", environ: Mapping[str, str], dotenv: Mapping[str, str], dotenv_label: str
+) -> Translation:
+    given = {
+        **document.of_memobase,
+        **dict(given_variables(dotenv, dotenv_label)),
+        **dict(given_variables(environ, "environment variable")),
+    }
+    return translate(given, {**dotenv, **environ})
 
 
 class _Layer(Protocol):
     def source(self, settings: type[BaseSettings]) -> PydanticBaseSettingsSource: ...
 
-    def place(self, path: Sequence[str]) -> str | None:
+    def place(self, path: Sequence[str | int]) -> str | None:
         """Where this layer sets the key, for a person; None if it does not."""
         ...
 
@@ -108,7 +141,7 @@ class _Given:
     def source(self, settings: type[BaseSettings]) -> PydanticBaseSettingsSource:
         return InitSettingsSource(settings, init_kwargs=self._values)
 
-    def place(self, path: Sequence[str]) -> str | None:
+    def place(self, path: Sequence[str | int]) -> str | None:
         return "the command line" if _holds(self._values, path) else None
 
 
@@ -125,72 +158,110 @@ class _Variables:
         for name in self._variables:
             path = name[len(ENVIRONMENT_PREFIX) :].lower().split(NESTING)
             if path[0] not in model.model_fields:
-                raise ConfigurationError(f"configuration: {_unknown(path, model)} ({label} {name})")
+                raise ConfigurationError(f"configuration: {unknown_key(path, model)} ({label} {name})")
 
     def source(self, settings: type[BaseSettings]) -> PydanticBaseSettingsSource:
         source = EnvSettingsSource(settings)
         source.env_vars = {name.lower(): text for name, text in self._variables.items()}
         return source
 
-    def place(self, path: Sequence[str]) -> str | None:
+    def place(self, path: Sequence[str | int]) -> str | None:
         # A variable may hold a whole section as JSON, so a shorter name may have set the key.
         for length in range(len(path), 0, -1):
-            wanted = (ENVIRONMENT_PREFIX + NESTING.join(path[:length])).lower()
+            wanted = (ENVIRONMENT_PREFIX + NESTING.join(map(str, path[:length]))).lower()
             for name in self._variables:
                 if name.lower() == wanted:
                     return f"{self._label} {name}"
         return None
 
 
-class _Document:
-    def __init__(self, path: Path) -> None:
-        self._path = path
+class _Translated:
+    """Settings that Memobase's keys and variables became."""
+
+    def __init__(self, settings: Mapping[tuple[str, str], Given]) -> None:
+        self._settings = settings
 
     def source(self, settings: type[BaseSettings]) -> PydanticBaseSettingsSource:
-        try:
-            source = YamlConfigSettingsSource(settings, yaml_file=self._path)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "unknown place"
-            raise ConfigurationError(f"{self._path} is no YAML ({where})") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{self._path} cannot be read: {type(error).__name__}") from error
-        except (TypeError, ValueError):
-            raise ConfigurationError(f"{self._path}: the top level must be a mapping of sections") from None
+        sections: dict[str, dict[str, object]] = {}
+        for (section, key), given in self._settings.items():
+            sections.setdefault(section, {})[key] = given.value
+        return InitSettingsSource(settings, init_kwargs=sections)
+
+    def place(self, path: Sequence[str | int]) -> str | None:
+        found = [given.place for known, given in self._settings.items() if tuple(path[:2]) == known]
+        return found[0] if found else None
+
+
+class _Document:
+    """The configuration file: our sections, Memobase's flat keys, or both.
+
+    Memobase ignores what it does not know, so in a file that is all Memobase's an unknown key is only named. Where one
+    of our sections stands in it, a person has edited it for us, and an unknown key is an error.
+    """
+
+    def __init__(self, path: Path, model: type[BaseModel]) -> None:
+        self._path = path
+        self._model = model
+        values = _read(path)
+        flat = {key for key in values if key in MEMOBASE_KEYS}
+        if flat and not values.keys() & model.model_fields.keys():
+            flat = set(values)
         # A section whose keys are all commented out is null.
-        self._values = {key: value for key, value in source.yaml_data.items() if value is not None}
+        self._values = {key: value for key, value in values.items() if key not in flat and value is not None}
+        self.of_memobase = {key: Given(values[key], f"{path}: {key}", in_file=True) for key in values if key in flat}
+
+    def source(self, settings: type[BaseSettings]) -> PydanticBaseSettingsSource:
         return InitSettingsSource(settings, init_kwargs=self._values)
 
-    def place(self, path: Sequence[str]) -> str | None:
+    def place(self, path: Sequence[str | int]) -> str | None:
         return str(self._path) if _holds(self._values, path) else None
 
+    def check_agreement(self, translation: Translation) -> None:
+        """Raises ConfigurationError where one of our keys and one of Memobase's say different things in this file."""
+        problems = []
+        for (section, key), given in translation.settings.items():
+            if not given.in_file or not _holds(self._values, (section, key)):
+                continue
+            field = self._model.model_fields[section].annotation.model_fields[key]  # type: ignore[union-attr]
+            if _parsed(field, self._values[section][key]) != _parsed(field, given.value):
+                problems.append(f"{section}.{key} and {given.place} set the same to different values: leave one out")
+        if problems:
+            raise ConfigurationError("configuration: " + "; ".join(problems))
 
-def _holds(values: Any, path: Sequence[str]) -> bool:
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "unknown place"
+        raise ConfigurationError(f"{path} is no YAML ({where})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path}: the top level must be a mapping of sections")
+    return {str(key): value for key, value in document.items()}
+
+
+def _parsed(field: FieldInfo, value: object) -> object:
+    """The value as the setting holds it, or as it stands where the setting will refuse it."""
+    annotation: Any = field.annotation
+    for metadata in field.metadata:
+        annotation = Annotated[annotation, metadata]
+    try:
+        return TypeAdapter(annotation).validate_python(value)
+    except ValidationError:
+        return value
+
+
+def _holds(values: Any, path: Sequence[str | int]) -> bool:
     for key in path:
-        if not isinstance(values, Mapping) or key not in values:
+        of_list = isinstance(values, list) and isinstance(key, int) and key < len(values)
+        if not of_list and not (isinstance(values, Mapping) and key in values):
             return False
         values = values[key]
     return True
-
-
-def _unknown(path: Sequence[str], model: type[BaseModel]) -> str:
-    """Names the key and the known one that is nearest: in its own section first, then anywhere."""
-    keys = {name: _keys(field.annotation) for name, field in model.model_fields.items()}
-    own = {key: f"{path[0]}.{key}" for key in keys.get(path[0], ())}
-    anywhere = {key: f"{section}.{key}" for section, names in keys.items() for key in names}
-    sections = {section: section for section in keys}
-    # A misspelt section, with a key that it knows.
-    renamed = [f"{name}.{path[-1]}" for name in _close(path[0], sections) if path[-1] in keys[name]]
-    found = _close(path[-1], own) or renamed or _close(path[-1], sections | anywhere)
-    hint = f"did you mean {found[0]}?" if found else f"known here: {', '.join(own.values() or sections)}"
-    return f"unknown key {'.'.join(path)}; {hint}"
-
-
-def _keys(annotation: object) -> Sequence[str]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return tuple(annotation.model_fields)
-    return ()
-
-
-def _close(word: str, known: Mapping[str, str]) -> list[str]:
-    return [known[name] for name in difflib.get_close_matches(word, known, n=1)]
