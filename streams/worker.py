@@ -94,7 +94,7 @@ async def _enter_storage_roles(
         extractor = create_extractor(settings)
         stack.push_async_callback(extractor.close)
         if extractor.identity.name == "offline":
-            log.warning("extraction.rules_chosen", reason="facts come from rules; set extraction.provider to use a model")
+            log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
         topics = Topics(settings.kafka.topic_prefix)
         app = new_app(topics.extraction_group, settings.kafka, partitions)
         deps = ExtractionDeps(
