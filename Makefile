@@ -58,6 +58,14 @@ format: $(DEV) ## Format the code and repair what ruff can
 reference: $(RUNTIME) ## Write config.yaml.example and the configuration's pages anew from the settings
 	$(BIN)/python -m cli.reference
 
+.PHONY: schemas
+schemas: $(RUNTIME) ## Write docs/schemas anew: JSON Schemas and the AsyncAPI document
+	$(BIN)/memostream schema --out docs/schemas --defaults
+
+.PHONY: clients
+clients: $(DEV) ## Generate the types in clients/ anew from docs/schemas
+	$(BIN)/python -m tests.support.client_types
+
 .PHONY: lock
 lock: ## Write the three lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
 	$(LOCK) --extra embedded --extra build --extra dev $(ARGS) --output-file requirements-dev.txt

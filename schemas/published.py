@@ -1,19 +1,29 @@
 """The published JSON Schemas: one for the value, the key and the headers of each topic."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import orjson
-from pydantic import Field, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic import BaseModel, Field, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 from typing_extensions import TypeAliasType
 
 from schemas import records
 from schemas.changes import EventChanged, ProfileChanged, ProfileState
 from schemas.published_headers import HEADERS, KEYS, headers_schema
-from schemas.records import Command
+from schemas.records import (
+    ChatBlob,
+    CodeBlob,
+    Command,
+    DocBlob,
+    ImageBlob,
+    SummaryBlob,
+    TranscriptBlob,
+)
 from schemas.windows import Window, WindowCommand
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -23,26 +33,47 @@ VERSION: Final = 1
 Blob = TypeAliasType("Blob", records.Blob)
 
 
+# `validation` describes what a producer may send, `serialization` what a consumer reads.
+Mode = Literal["validation", "serialization"]
+
+
 class Value(NamedTuple):
-    """What lies on a topic. `validation` describes what a producer may send, `serialization` what a consumer reads."""
+    """What lies on a topic: one of `records`. A model of its own has its title and description from itself."""
 
-    title: str
-    description: str
+    heading: Mapping[str, str]
     type_: Any
-    mode: Literal["validation", "serialization"]
+    mode: Mode
+    records: tuple[type[BaseModel], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A record as it travels; a `payload` of None is a tombstone."""
+
+    name: str
+    summary: str
+    key: str
+    headers: Mapping[str, str]
+    payload: Any
+
+
+_BLOBS: Final = (ChatBlob, SummaryBlob, DocBlob, CodeBlob, TranscriptBlob, ImageBlob)
 VALUES: Final[Mapping[str, Value]] = {
-    "chat-messages": Value("ChatMessages", "What was said, as a blob, or a command.", Blob | Command, "validation"),
+    "chat-messages": Value(
+        {"title": "ChatMessages", "description": "What was said, as a blob, or a command."},
+        Blob | Command,
+        "validation",
+        (*_BLOBS, Command),
+    ),
     "extraction-windows": Value(
-        "ExtractionWindows",
-        "What is extracted together, or a command behind it.",
+        {"title": "ExtractionWindows", "description": "What is extracted together, or a command behind it."},
         Annotated[Window | WindowCommand, Field(discriminator="kind")],
         "serialization",
+        (Window, WindowCommand),
     ),
-    "profile-updated": Value("ProfileChanged", "", ProfileChanged, "serialization"),
-    "event-updated": Value("EventChanged", "", EventChanged, "serialization"),
-    "profiles": Value("ProfileState", "", ProfileState, "serialization"),
+    "profile-updated": Value({}, ProfileChanged, "serialization", (ProfileChanged,)),
+    "event-updated": Value({}, EventChanged, "serialization", (EventChanged,)),
+    "profiles": Value({}, ProfileState, "serialization", (ProfileState,)),
 }
 
 
@@ -97,11 +128,35 @@ def published_schemas() -> tuple[PublishedSchema, ...]:
     for topic, key in KEYS.items():
         if topic in VALUES:
             found.append(_published(topic, _value_schema(VALUES[topic])))
-        named = "".join(word.capitalize() for word in topic.split("-"))
+        named = camel_case(topic)
         found.append(_published(f"{topic}.key", {"title": f"{named}Key", **key}))
         headers = {"title": f"{named}Headers", "description": f"Headers of {topic}, as text."}
         found.append(_published(f"{topic}.headers", {**headers, **headers_schema(HEADERS[topic])}))
     return tuple(sorted(found, key=lambda schema: schema.name))
+
+
+def record_definitions(ref_template: str) -> dict[str, Any]:
+    """The schemas of all records and of what they hold, by name, for a document that refers to them."""
+    models = [(record, value.mode) for value in VALUES.values() for record in value.records]
+    _, schema = models_json_schema(models, ref_template=ref_template, schema_generator=Generator)
+    definitions: dict[str, Any] = _on_one_line(schema["$defs"])
+    return definitions
+
+
+@cache
+def examples() -> Mapping[str, Sequence[Example]]:
+    """Records of a real run, and what a producer sends, by the name of the record."""
+    document = orjson.loads(files("schemas").joinpath("published_examples.json").read_bytes())
+    return {record: [Example(**item) for item in listed] for record, listed in document.items()}
+
+
+def camel_case(topic: str) -> str:
+    """`profile-updated` as a name of a type: `ProfileUpdated`."""
+    return "".join(word.capitalize() for word in topic.split("-"))
+
+
+def _payloads(records: Iterable[type[BaseModel]]) -> list[Any]:
+    return [example.payload for record in records for example in examples()[record.__name__]]
 
 
 def _value_schema(value: Value) -> dict[str, Any]:
@@ -109,8 +164,8 @@ def _value_schema(value: Value) -> dict[str, Any]:
     definitions = schema.pop("$defs", {})
     if "anyOf" in schema:
         schema["oneOf"] = schema.pop("anyOf")
-    described = {"title": value.title, "description": value.description, **schema}
-    return {**described, "$defs": definitions} if definitions else described
+    heading = value.heading or {key: schema.pop(key) for key in ("title", "description")}
+    return {**heading, **schema, "examples": _payloads(value.records), "$defs": definitions}
 
 
 def _published(name: str, schema: Mapping[str, Any]) -> PublishedSchema:

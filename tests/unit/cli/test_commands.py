@@ -13,8 +13,8 @@ from cli import main
 from cli.flushing import flush_command
 from schemas.errors import ConfigurationError, RetryLater
 
-COMMANDS = ["up", "demo", "worker", "migrate", "send", "watch", "profile", "events", "flush", "audit"]
-PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "flush", "audit"]
+COMMANDS = ["up", "demo", "worker", "migrate", "send", "watch", "profile", "events", "flush", "audit", "schema"]
+PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "flush", "audit", "schema"]
 
 
 def help_of(*arguments: str) -> str:
