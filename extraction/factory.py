@@ -24,13 +24,16 @@ def create_extractor(settings: Settings) -> Extractor:
     from extraction.endpoint.client import open_client
     from extraction.endpoint.provider import EndpointSteps
     from extraction.prompting import prompt_hash
+    from extraction.slots import render_slots, slots_of
 
     llm = settings.llm
     client = open_client(llm.base_url, llm.api_key, llm.timeout_s, llm.default_headers, llm.default_query)
+    slots = render_slots(slots_of(settings.profile))
     identity = ExtractorIdentity(
-        "openai", EXTRACTION_VERSION, llm.model, prompt_hash(settings.extraction.system_prompt)
+        "openai", EXTRACTION_VERSION, llm.model, prompt_hash(settings.extraction.system_prompt, slots)
     )
-    return Pipeline(identity, EndpointSteps(ChatEndpoint(client, llm), settings.extraction), create_embedder(settings))
+    steps = EndpointSteps(ChatEndpoint(client, llm), settings.extraction, slots)
+    return Pipeline(identity, steps, create_embedder(settings))
 
 
 def create_embedder(settings: Settings) -> Embedder | None:

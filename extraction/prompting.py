@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 from extraction.merge import OpenSlot
 from extraction.replies import ExtractReply, MergeReply, strict_schema
-from extraction.slots import DEFAULT_SLOTS
 from schemas.conversation import Message
 from schemas.memory import Profile
 
@@ -42,15 +41,15 @@ def render(language: Language, name: PromptName, **values: str) -> str:
     return Template(load(language, name)).substitute(values).strip()
 
 
-def prompt_hash(system_prompt: str | None) -> str:
-    """SHA-256 over all prompts of all languages, the reply schemas, the default slots and the replaced role text."""
+def prompt_hash(system_prompt: str | None, slots: str) -> str:
+    """SHA-256 over all prompts of all languages, the reply schemas, the rendered slots and the replaced role text."""
     digest = hashlib.sha256()
     for language in LANGUAGES:
         for name in PROMPT_NAMES:
             digest.update(f"{language}/{name}\n{load(language, name)}\n".encode())
     for model in (ExtractReply, MergeReply):
         digest.update(json.dumps(strict_schema(model), sort_keys=True).encode())
-    digest.update(json.dumps([DEFAULT_SLOTS, system_prompt], sort_keys=True).encode())
+    digest.update(json.dumps([slots, system_prompt]).encode())
     return digest.hexdigest()
 
 
@@ -60,9 +59,8 @@ def language_of(texts: Iterable[str]) -> Language:
     return "zh" if 2 * len(_CJK.findall(text)) > len(_LATIN.findall(text)) else "en"
 
 
-def extract_system(language: Language, system_prompt: str | None) -> str:
-    """The fixed part, the same for every user, so that endpoints can cache it."""
-    slots = "\n".join(f"- {topic}: {', '.join(names)}" for topic, names in DEFAULT_SLOTS.items())
+def extract_system(language: Language, system_prompt: str | None, slots: str) -> str:
+    """The fixed part, the same for every user, so that endpoints can cache it; `slots` are rendered."""
     role = system_prompt or load(language, "role").strip()
     return render(language, "extract", role=role, slots=slots, schema=_schema_text("extract"))
 

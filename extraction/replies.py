@@ -16,11 +16,11 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.profile_schema import unify_name
 from schemas.records import UtcDatetime
 
 ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
 
-MAX_NAME_CHARACTERS: Final = 100
 # So many opening braces of a reply are tried; a reply with more is not an answer.
 MAX_BRACES: Final = 200
 
@@ -32,13 +32,6 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 class InvalidReply(ValueError):
     """A reply that does not fit; the text names fields and rules, and quotes nothing of the reply."""
-
-
-def _name(value: str) -> str:
-    name = re.sub(r"\s+", "_", _CONTROL.sub(" ", value).strip().lower())
-    if not name or len(name) > MAX_NAME_CHARACTERS:
-        raise ValueError(f"must hold 1 to {MAX_NAME_CHARACTERS} characters")
-    return name
 
 
 def _text(value: str) -> str:
@@ -71,7 +64,7 @@ def _indices(value: list[int], info: ValidationInfo) -> list[int]:
     return sorted(set(value))
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(unify_name)]
 Text = Annotated[str, AfterValidator(_text)]
 OptionalText = Annotated[str | None, AfterValidator(_optional_text)]
 Moment = Annotated[

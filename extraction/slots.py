@@ -1,6 +1,10 @@
-"""The default slots of a profile, and which of them hold one value only."""
+"""The slots that a profile is asked for: the default ones, as configured, and which of them hold one value only."""
 
+from collections.abc import Iterable
 from typing import Final
+
+from schemas.profile_schema import ProfileTopic, SubTopic, join_topics
+from schemas.settings import ProfileSettings
 
 # Memobase's default topics, so that profiles look as its users know them.
 DEFAULT_SLOTS: Final[dict[str, tuple[str, ...]]] = {
@@ -31,4 +35,30 @@ SINGLE_VALUED: Final[frozenset[tuple[str, str]]] = frozenset(
         ("work", "company"),
         ("work", "title"),
     }
+)
+
+
+def slots_of(profile: ProfileSettings) -> tuple[ProfileTopic, ...]:
+    """Each topic once: what overwrites the default ones, else those and the additional ones."""
+    if profile.overwrite_user_profiles is not None:
+        return join_topics(profile.overwrite_user_profiles)
+    return join_topics([*_DEFAULT_TOPICS, *profile.additional_user_profiles])
+
+
+def render_slots(topics: Iterable[ProfileTopic]) -> str:
+    """A line a topic, as prompts show them, each description behind its name in brackets; `-` where there is none."""
+    lines = []
+    for topic in topics:
+        names = ", ".join(_described(slot.name, slot.description) for slot in topic.sub_topics)
+        lines.append(f"- {_described(topic.topic, topic.description)}" + (f": {names}" if names else ""))
+    return "\n".join(lines) or "-"
+
+
+def _described(name: str, description: str | None) -> str:
+    return f"{name} ({description})" if description else name
+
+
+_DEFAULT_TOPICS: Final = tuple(
+    ProfileTopic(topic=topic, sub_topics=tuple(SubTopic(name=name) for name in names))
+    for topic, names in DEFAULT_SLOTS.items()
 )

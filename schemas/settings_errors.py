@@ -9,6 +9,9 @@ from pydantic import BaseModel, ValidationError
 # What one item of a list is called where the list's own name does not tell.
 _ITEMS: Final = {"additional_user_profiles": "topic", "overwrite_user_profiles": "topic"}
 
+# For people who write YAML.
+_PLAINER: Final = {"missing": "is missing", "tuple_type": "must be a list"}
+
 
 def spoken(path: Sequence[str | int]) -> str:
     """As in `profile.additional_user_profiles, topic 2, sub_topic 1, name`; items are counted from 1."""
@@ -29,7 +32,7 @@ def spoken(path: Sequence[str | int]) -> str:
 def problems_of(error: ValidationError) -> Iterable[tuple[tuple[str | int, ...], str, str]]:
     """Path, kind and text of each problem. Inputs are left out: they may be secrets."""
     for item in error.errors(include_url=False, include_context=False, include_input=False):
-        text = "is missing" if item["type"] == "missing" else item["msg"].removeprefix("Value error, ")
+        text = _PLAINER.get(item["type"]) or item["msg"].removeprefix("Value error, ")
         yield item["loc"], item["type"], text
 
 

@@ -15,15 +15,16 @@ from schemas.settings import ExtractionSettings
 
 @dataclass(frozen=True, slots=True)
 class EndpointSteps:
-    """Steps of the pipeline by a chat model."""
+    """Steps of the pipeline by a chat model; `slots` are as the prompt shows them."""
 
     chat: ChatEndpoint
     settings: ExtractionSettings
+    slots: str
 
     async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
         language = self._language(message.content for message in messages)
         reply, usage = await self.chat.ask(
-            prompting.extract_system(language, self.settings.system_prompt),
+            prompting.extract_system(language, self.settings.system_prompt, self.slots),
             prompting.extract_input(language, messages, profile),
             ExtractReply,
             len(messages),

@@ -12,6 +12,8 @@ from extraction.prompting import LANGUAGES, PROMPT_NAMES, Language, PromptName
 from schemas.memory import Profile
 from tests.unit.extraction.builders import fact, profile, said, slot
 
+SLOTS = "- interest: foods, pets"
+
 
 def test_both_languages_have_the_same_files_and_no_others() -> None:
     for language in LANGUAGES:
@@ -33,18 +35,26 @@ def test_the_reply_fields_named_in_a_prompt_are_the_same_in_both_languages(name:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_system_prompt_is_the_same_for_every_user(language: Language) -> None:
-    assert prompting.extract_system(language, None) == prompting.extract_system(language, None)
-    assert "$" not in prompting.extract_system(language, None).replace("$defs", "").replace("$ref", "")
+    text = prompting.extract_system(language, None, SLOTS)
+    assert text == prompting.extract_system(language, None, SLOTS)
+    assert "$" not in text.replace("$defs", "").replace("$ref", "")
 
 
 def test_a_configured_system_prompt_replaces_the_role_text_only() -> None:
-    text = prompting.extract_system("en", "You are Ada, with $5.")
+    text = prompting.extract_system("en", "You are Ada, with $5.", SLOTS)
     assert text.startswith("You are Ada, with $5.\n\n# Task")
 
 
-def test_the_hash_changes_with_the_role_text_and_not_by_itself() -> None:
-    assert prompting.prompt_hash(None) == prompting.prompt_hash(None)
-    assert prompting.prompt_hash(None) != prompting.prompt_hash("You are Ada.")
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_slots_stand_in_the_prompt_as_they_are(language: Language) -> None:
+    text = prompting.extract_system(language, None, "- gaming (what they play, $5 or more): fps")
+    assert "\n- gaming (what they play, $5 or more): fps\n" in text
+
+
+def test_the_hash_changes_with_the_role_text_and_the_slots_and_not_by_itself() -> None:
+    first = prompting.prompt_hash(None, SLOTS)
+    assert first == prompting.prompt_hash(None, SLOTS)
+    assert len({first, prompting.prompt_hash("You are Ada.", SLOTS), prompting.prompt_hash(None, "- gaming")}) == 3
 
 
 def test_no_message_can_hold_the_boundary_or_begin_another_message() -> None:
