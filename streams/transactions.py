@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
@@ -25,22 +26,30 @@ from streams.raw_records import Outgoing
 from streams.topics import Topics, partition_for
 
 BatchRecord = tuple[bytes | None, bytes | None, Headers]
+NO_CHANGES: Final[Mapping[bytes, bytes | None]] = {}
 
 
-class BufferTransactions:
-    """The transactions of one partition of `chat-messages`.
+class PartitionTransactions:
+    """The transactions of one partition of an input topic, with one changelog partition where the stage has state.
 
     Opening fences every earlier producer of this partition and settles its open transaction: do it after the
     assignment, before state is loaded and before the committed offset is read.
     """
 
-    def __init__(self, settings: KafkaSettings, topics: Topics, partition: int) -> None:
-        self._topics = topics
-        self._partition = partition
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        source: TopicPartition,
+        group: str,
+        transactional_id: str,
+        changelog: TopicPartition | None = None,
+    ) -> None:
+        self._topics = Topics(settings.topic_prefix)
+        self._source = source
+        self._group = group
+        self._changelog = changelog
         self._partition_counts: dict[str, int] = {}
-        self._producer: AIOKafkaProducer = new_producer(
-            settings, transactional_id=topics.buffer_transactional_id(partition)
-        )
+        self._producer: AIOKafkaProducer = new_producer(settings, transactional_id=transactional_id)
 
     async def open(self) -> None:
         with translated("opening a transactional producer"):
@@ -53,23 +62,27 @@ class BufferTransactions:
         await self._producer.stop()
 
     async def commit(
-        self, outgoing: Iterable[Outgoing], changelog: Mapping[bytes, bytes | None], next_offset: int | None
+        self,
+        outgoing: Iterable[Outgoing],
+        next_offset: int | None,
+        changelog: Mapping[bytes, bytes | None] = NO_CHANGES,
     ) -> int | None:
         """Send records, changelog and the consumer's next offset as one transaction.
 
         Returns the changelog's next offset, None if `changelog` is empty. Raises LeaseLost when a newer producer has
         taken over, RetryLater when the outcome is unknown: the state must then be loaded again.
         """
-        with translated("committing a buffer batch"), failed_transactions():
+        with translated("committing a batch"), failed_transactions():
             await self._producer.begin_transaction()
             sent = []
             for (topic, partition), records in self._grouped(outgoing).items():
                 sent += await self._send(topic, partition, records)
-            changelog_records: list[BatchRecord] = [(key, value, ()) for key, value in changelog.items()]
-            written = await self._send(self._topics.buffer_changelog, self._partition, changelog_records)
+            written = []
+            if self._changelog is not None:
+                changelog_records: list[BatchRecord] = [(key, value, ()) for key, value in changelog.items()]
+                written = await self._send(self._changelog.topic, self._changelog.partition, changelog_records)
             if next_offset is not None:
-                position = TopicPartition(self._topics.chat_messages, self._partition)
-                await self._producer.send_offsets_to_transaction({position: next_offset}, self._topics.buffer_group)
+                await self._producer.send_offsets_to_transaction({self._source: next_offset}, self._group)
             await _all_delivered([*sent, *written])
             await self._producer.commit_transaction()
             return written[-1].delivered.result().offset + written[-1].record_count if written else None
@@ -81,7 +94,7 @@ class BufferTransactions:
             partition = record.partition
             if partition is None:
                 count = self._partition_counts[topic]
-                partition = self._partition % count if record.key is None else partition_for(record.key, count)
+                partition = self._source.partition % count if record.key is None else partition_for(record.key, count)
             groups[topic, partition].append((record.key, record.value, record.headers))
         return groups
 

@@ -269,7 +269,7 @@ async def test_an_exception_nobody_expected_ends_the_worker_and_a_restart_skips_
         handle(record, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr("streams.partition_owner.handle", poisoned)
+        patch.setattr("streams.buffer_owner.handle", poisoned)
         assert await asyncio.wait_for(run_worker(settings, ROLE), 60) == EXIT_FATAL
     await send(settings.kafka, [flush(user_id) for user_id in users])
     async with running_worker(settings):

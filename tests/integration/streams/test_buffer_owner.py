@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 
 from schemas.errors import LeaseLost
 from schemas.settings import KafkaSettings, Settings
 from streams.buffer_codec import HeadKey, encode_entry, encode_head, entry_key_bytes, head_key_bytes
+from streams.buffer_owner import BufferOwner
 from streams.buffer_store import MemoryPartitionStore, PartitionStore, RocksPartitionStore
-from streams.partition_owner import PartitionOwner
 from streams.topics import Topics, ensure_topics
-from streams.transactions import BufferTransactions
+from streams.transactions import PartitionTransactions
 from streams.windowing import add
 from tests.support.buffer_step import START_MS, context, unit
 from tests.support.buffer_worker import read_all, worker_settings
@@ -25,11 +26,19 @@ async def settings(kafka_bootstrap: str, topic_prefix: str) -> Settings:
 
 
 @pytest.fixture
-async def former(settings: Settings) -> AsyncIterator[BufferTransactions]:
-    transactions = BufferTransactions(settings.kafka, Topics(settings.kafka.topic_prefix), 0)
+async def former(settings: Settings) -> AsyncIterator[PartitionTransactions]:
+    transactions = transactions_of(settings.kafka)
     await transactions.open()
     yield transactions
     await transactions.close()
+
+
+def transactions_of(kafka: KafkaSettings) -> PartitionTransactions:
+    """Those of the only partition."""
+    topics = Topics(kafka.topic_prefix)
+    source, changelog = TopicPartition(topics.chat_messages, 0), TopicPartition(topics.buffer_changelog, 0)
+    identifier = topics.buffer_transactional_id(0)
+    return PartitionTransactions(kafka, source, topics.buffer_group, identifier, changelog)
 
 
 def buffer_of(user_id: str) -> dict[bytes, bytes | None]:
@@ -42,17 +51,17 @@ def buffer_of(user_id: str) -> dict[bytes, bytes | None]:
     }
 
 
-class WatchedOwner(PartitionOwner):
+class WatchedOwner(BufferOwner):
     """Notes how the former owner fares that commits when this one has just read the changelog."""
 
-    former: BufferTransactions | None = None
+    former: PartitionTransactions | None = None
     former_error: LeaseLost | None = None
 
     async def _catch_up(self) -> None:
         await super()._catch_up()
         if self.former is not None:
             try:
-                await self.former.commit([], buffer_of("late"), None)
+                await self.former.commit([], None, buffer_of("late"))
             except LeaseLost as error:
                 self.former_error = error
 
@@ -64,7 +73,7 @@ def new_owner(settings: Settings, store: PartitionStore | None = None) -> Watche
     return WatchedOwner(settings.kafka, settings.buffer, context(), store or MemoryPartitionStore(), fail, fail)
 
 
-def users_of(owner: PartitionOwner) -> set[str]:
+def users_of(owner: BufferOwner) -> set[str]:
     return {key.user_id for key in owner._owned_state().heads}
 
 
@@ -73,9 +82,9 @@ async def changelog_keys(kafka: KafkaSettings) -> list[bytes]:
 
 
 async def test_a_former_owner_cannot_commit_behind_the_back_of_the_next(
-    settings: Settings, former: BufferTransactions
+    settings: Settings, former: PartitionTransactions
 ) -> None:
-    await former.commit([], buffer_of("early"), None)
+    await former.commit([], None, buffer_of("early"))
     owner = new_owner(settings)
     owner.former = former
     await owner.open()
@@ -86,9 +95,9 @@ async def test_a_former_owner_cannot_commit_behind_the_back_of_the_next(
 
 
 async def test_the_open_transaction_of_a_dead_owner_is_settled_and_does_not_count(
-    settings: Settings, former: BufferTransactions
+    settings: Settings, former: PartitionTransactions
 ) -> None:
-    await former.commit([], buffer_of("early"), None)
+    await former.commit([], None, buffer_of("early"))
     producer = former._producer
     await producer.begin_transaction()
     for key, value in buffer_of("never committed").items():
@@ -100,18 +109,18 @@ async def test_the_open_transaction_of_a_dead_owner_is_settled_and_does_not_coun
 
 
 async def test_a_local_copy_is_brought_up_to_date_from_where_it_left_off(
-    settings: Settings, former: BufferTransactions, tmp_path: Path
+    settings: Settings, former: PartitionTransactions, tmp_path: Path
 ) -> None:
-    await former.commit([], buffer_of("early"), None)
+    await former.commit([], None, buffer_of("early"))
     store = RocksPartitionStore(tmp_path / "partition-0")
     first = new_owner(settings, store)
     await first.open()
     await first.close()
     store.close()
 
-    second = BufferTransactions(settings.kafka, Topics(settings.kafka.topic_prefix), 0)
+    second = transactions_of(settings.kafka)
     await second.open()
-    await second.commit([], {**dict.fromkeys(buffer_of("early")), **buffer_of("later")}, None)
+    await second.commit([], None, {**dict.fromkeys(buffer_of("early")), **buffer_of("later")})
     await second.close()
     reopened = RocksPartitionStore(tmp_path / "partition-0")
     # Seen only where the changelog is not read from its beginning again.
@@ -123,8 +132,10 @@ async def test_a_local_copy_is_brought_up_to_date_from_where_it_left_off(
     reopened.close()
 
 
-async def test_a_local_copy_of_another_changelog_is_discarded(settings: Settings, former: BufferTransactions) -> None:
-    await former.commit([], buffer_of("early"), None)
+async def test_a_local_copy_of_another_changelog_is_discarded(
+    settings: Settings, former: PartitionTransactions
+) -> None:
+    await former.commit([], None, buffer_of("early"))
     store = MemoryPartitionStore()
     store.write(buffer_of("of a topic that was deleted"), 1_000_000)
     owner = new_owner(settings, store)

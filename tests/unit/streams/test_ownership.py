@@ -1,12 +1,12 @@
 """A partition that is revoked while it opens is left alone, whatever its closed clients then raise."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
 from schemas.errors import RetryLater
-from schemas.settings import BufferSettings, KafkaSettings
-from schemas.tokens import estimate_tokens
 from streams.ownership import PartitionOwners
 
 
@@ -29,23 +29,29 @@ class SlowOwner:
     async def close(self) -> None: ...
 
 
+class SlowFactory:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.made: list[SlowOwner] = []
+
+    def keep_only(self, places: object) -> None: ...
+
+    def new_owner(self, place: TopicPartition, on_lost: object) -> Any:
+        self.made.append(SlowOwner(self.error))
+        return self.made[-1]
+
+    def close(self) -> None: ...
+
+
 @pytest.mark.parametrize("error", [RetryLater("the producer was stopped"), RuntimeError("the store is closed")])
-async def test_a_revocation_while_a_partition_opens_neither_fails_nor_opens_it_again(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    owners = PartitionOwners(KafkaSettings(), BufferSettings(), 1, estimate_tokens, lambda _: None)
-    made: list[SlowOwner] = []
-
-    def new_owner(partition: int) -> SlowOwner:
-        made.append(SlowOwner(error))
-        return made[-1]
-
-    monkeypatch.setattr(owners, "_new_owner", new_owner)
-    opening = asyncio.create_task(owners.open([0], 1))
+async def test_a_revocation_while_a_partition_opens_neither_fails_nor_opens_it_again(error: Exception) -> None:
+    factory = SlowFactory(error)
+    owners = PartitionOwners(factory, 1.0)
+    opening = asyncio.create_task(owners.open([TopicPartition("chat-messages", 0)], 1))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert len(made) == 1
+    assert len(factory.made) == 1
     owners.revoke_all()
     await opening
-    assert len(made) == 1
+    assert len(factory.made) == 1
     assert owners.owned == frozenset()

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from schemas.settings import BufferSettings, KafkaSettings
-from streams import partition_owner
+from streams import buffer_owner, partition_owner
+from streams.buffer_owner import BufferOwner
 from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore
-from streams.partition_owner import PartitionOwner
 from streams.raw_records import Outgoing
 from tests.support.buffer_step import chat, context, only_windows, policy, raw
 
@@ -21,7 +21,7 @@ class Committed:
         self.next_offsets: list[int | None] = []
 
     async def commit(
-        self, outgoing: Sequence[Outgoing], changelog: Mapping[bytes, bytes | None], next_offset: int | None
+        self, outgoing: Sequence[Outgoing], next_offset: int | None, changelog: Mapping[bytes, bytes | None]
     ) -> int | None:
         self.transactions.append(list(outgoing))
         self.next_offsets.append(next_offset)
@@ -33,8 +33,8 @@ async def test_records_that_grow_when_they_are_cut_are_committed_in_parts(monkey
     limits = policy(close_tokens=50, process_tokens=60)
     store = MemoryPartitionStore()
     committed = Committed()
-    monkeypatch.setattr(partition_owner, "BufferTransactions", lambda *_: committed)
-    owner = PartitionOwner(KafkaSettings(), BufferSettings(), context(limits), store, lambda *_: None, lambda _: None)
+    monkeypatch.setattr(buffer_owner, "PartitionTransactions", lambda *_: committed)
+    owner = BufferOwner(KafkaSettings(), BufferSettings(), context(limits), store, lambda *_: None, lambda _: None)
     monkeypatch.setattr(owner, "_state", PartitionState(store))
     growing = chat(*["some text"] * 30, fields={"large": "x" * 2_000})
     await owner._process([raw({**growing, "id": f"b{n}"}, n) for n in range(10)])

@@ -1,8 +1,10 @@
-"""The Faust table behind the buffer, and the loader that takes the place of Faust's recovery."""
+"""Owns the partitions that Faust assigns: a loader takes the place of its recovery."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
@@ -19,10 +21,10 @@ class OwnershipLoader(Recovery):
     here is what makes the step exact: fence, load, and only then read the committed offset and resume.
     """
 
-    def __init__(self, app: Any, tables: Any, owners: PartitionOwners, source_topic: str, **options: Any) -> None:
+    def __init__(self, app: Any, tables: Any, owners: PartitionOwners, topics: frozenset[str], **options: Any) -> None:
         self._owners = owners
-        self._source_topic = source_topic
-        self._assigned: frozenset[int] = frozenset()
+        self._topics = topics
+        self._assigned: frozenset[TopicPartition] = frozenset()
         super().__init__(app, tables, **options)
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:  # noqa: ARG002
@@ -37,7 +39,7 @@ class OwnershipLoader(Recovery):
     ) -> None:
         if generation_id != self.app.consumer_generation_id:
             return
-        self._assigned = frozenset(tp.partition for tp in assigned if tp.topic == self._source_topic)
+        self._assigned = frozenset(TopicPartition(*tp) for tp in assigned if tp.topic in self._topics)
         self._generation_id = generation_id
         self.signal_recovery_start.set()
 
@@ -60,16 +62,15 @@ class OwnershipLoader(Recovery):
                 break
 
 
-def buffer_tables(owners: PartitionOwners, source_topic: str) -> type[TableManager]:
-    """A table manager for `new_app` that loads state through `owners`."""
+def owner_tables(owners: PartitionOwners, topics: Iterable[str]) -> type[TableManager]:
+    """A table manager for `new_app` whose partitions of these topics are those of `owners`."""
+    owned = frozenset(topics)
 
-    class BufferTables(TableManager):
+    class OwnerTables(TableManager):
         @property
         def recovery(self) -> Recovery:
             if self._recovery is None:
-                self._recovery = OwnershipLoader(
-                    self.app, self, owners, source_topic, beacon=self.beacon, loop=self.loop
-                )
+                self._recovery = OwnershipLoader(self.app, self, owners, owned, beacon=self.beacon, loop=self.loop)
             return self._recovery
 
-    return BufferTables
+    return OwnerTables

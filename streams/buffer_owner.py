@@ -1,0 +1,157 @@
+"""A partition of `chat-messages` that this worker owns: its buffer and its tails."""
+
+import heapq
+
+import structlog
+from aiokafka import TopicPartition
+
+from schemas.errors import LeaseLost
+from schemas.identity import derived_uuid
+from schemas.records import Command
+from schemas.settings import BufferSettings, KafkaSettings
+from streams.buffer_codec import HeadKey
+from streams.buffer_state import PartitionState
+from streams.buffer_store import PartitionStore
+from streams.buffering import BufferContext, handle
+from streams.clients import consumer, translated
+from streams.partition_owner import OnFatal, OnLost, PartitionOwner, now_ms
+from streams.raw_records import Effects, Outgoing, RawRecord
+from streams.topics import Topics
+from streams.transactions import PartitionTransactions
+from streams.windowing import tail_deadline_ms
+
+# Tails of one check go into one transaction.
+MAX_TAILS_PER_CHECK = 500
+
+log = structlog.get_logger()
+
+
+class BufferOwner(PartitionOwner):
+    """Decides on an overlay of the store, which is written after the commit."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        settings: BufferSettings,
+        context: BufferContext,
+        store: PartitionStore,
+        on_lost: OnLost,
+        on_fatal: OnFatal,
+    ) -> None:
+        topics = Topics(kafka.topic_prefix)
+        place = TopicPartition(topics.chat_messages, context.partition)
+        changelog = TopicPartition(topics.buffer_changelog, context.partition)
+        transactions = PartitionTransactions(
+            kafka, place, topics.buffer_group, topics.buffer_transactional_id(context.partition), changelog
+        )
+        super().__init__(place, settings, transactions, on_lost, on_fatal)
+        self._kafka = kafka
+        self._context = context
+        self._store = store
+        self._changelog = changelog
+        self._state: PartitionState | None = None
+        self._deadlines: list[tuple[int, HeadKey, str]] = []
+        self._queued_keys: set[HeadKey] = set()
+        self._flush_sent: dict[HeadKey, str] = {}
+
+    async def open(self) -> None:
+        await super().open()
+        await self._catch_up()
+        self._state = PartitionState(self._store)
+        at_ms = now_ms()
+        for key in self._state.heads:
+            self._watch(key, at_ms)
+        log.info("buffer.partition_opened", partition=self.place.partition, heads=len(self._state.heads))
+
+    def abandon(self) -> None:
+        super().abandon()
+        self._state = None
+
+    async def release_store(self) -> None:
+        await super().release_store()
+        self._store.close()
+
+    def _decide(self, record: RawRecord, effects: Effects) -> None:
+        handle(record, self._owned_state(), self._context, effects)
+
+    async def _commit(self, effects: Effects, next_offset: int | None) -> None:
+        state = self._owned_state()
+        at_ms = now_ms()
+        for key in state.touched:
+            self._watch(key, at_ms)
+        # A flush that has done its work must not stand for the next one, which may be of the same blob sent again.
+        self._flush_sent = {key: blob_id for key, blob_id in self._flush_sent.items() if state.head(key) is not None}
+        await self._send(state, effects, next_offset)
+        log.debug("buffer.committed", partition=self.place.partition, **effects.counts)
+
+    async def _send(self, state: PartitionState, effects: Effects, next_offset: int | None) -> None:
+        changelog_end = await self._transactions.commit(effects.outgoing, next_offset, state.pending)
+        # Nothing is awaited between the broker's answer and this write, so a revocation cannot come between.
+        if changelog_end is not None:
+            state.commit(changelog_end)
+
+    async def _check(self, now_ms: int) -> None:
+        """Send a flush command for each user whose time is up; it does nothing if a later blob came meanwhile."""
+        state = self._owned_state()
+        effects = Effects()
+        while self._deadlines and self._deadlines[0][0] <= now_ms and len(effects.outgoing) < MAX_TAILS_PER_CHECK:
+            _, key, last_blob_id = heapq.heappop(self._deadlines)
+            self._queued_keys.discard(key)
+            head = state.head(key)
+            if head is None:
+                self._flush_sent.pop(key, None)
+            elif head.last_blob_id != last_blob_id:
+                self._watch(key, now_ms)
+            elif self._flush_sent.get(key) != last_blob_id:
+                self._flush_sent[key] = last_blob_id
+                effects.outgoing.append(_tail_flush(key, last_blob_id, head.last_recorded_ms))
+        if effects.outgoing:
+            await self._send(state, effects, None)
+            log.debug("buffer.tails_flushed", partition=self.place.partition, users=len(effects.outgoing))
+
+    def _watch(self, key: HeadKey, now_ms: int) -> None:
+        head = self._owned_state().head(key)
+        if head is not None and key not in self._queued_keys:
+            deadline_ms = tail_deadline_ms(head, now_ms, self._context.policy)
+            heapq.heappush(self._deadlines, (deadline_ms, key, head.last_blob_id))
+            self._queued_keys.add(key)
+
+    def _owned_state(self) -> PartitionState:
+        if self._state is None:
+            raise LeaseLost(f"partition {self.place.partition} was abandoned")
+        return self._state
+
+    async def _catch_up(self) -> None:
+        """Bring the store to the changelog's end, reading committed records from where it left off."""
+        position = self._changelog
+        async with consumer(self._kafka) as reader:
+            with translated("reading the changelog"):
+                reader.assign([position])
+                end = (await reader.end_offsets([position]))[position]
+                begin = (await reader.beginning_offsets([position]))[position]
+                start = self._store.next_offset
+                if start is None or not begin <= start <= end:
+                    self._store.destroy()
+                    start = begin
+                reader.seek(position, start)
+                # Ended by position, not by the last record: a transaction's marker is an offset without a record.
+                while await reader.position(position) < end:
+                    batches = await reader.getmany(position, timeout_ms=200, max_records=10_000)
+                    changes = {record.key: record.value for record in batches.get(position, ())}
+                    self._store.write(changes, await reader.position(position))
+        log.info("buffer.changelog_read", partition=self.place.partition, first_offset=start, next_offset=end)
+
+
+def _tail_flush(key: HeadKey, last_blob_id: str, last_recorded_ms: int) -> Outgoing:
+    command = Command.model_validate(
+        {
+            "command": "flush",
+            "id": str(derived_uuid("tail", *key, last_blob_id, last_recorded_ms)),
+            "project_id": key.project_id,
+            "user_id": key.user_id,
+            "blob_type": key.blob_type,
+            "last_blob_id": last_blob_id,
+        }
+    )
+    value = command.model_dump_json(exclude_none=True).encode()
+    return Outgoing("chat_messages", key.user_id.encode(), value)

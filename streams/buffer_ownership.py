@@ -1,0 +1,64 @@
+"""How partitions of `chat-messages` are owned: their policy, and where their local copies lie."""
+
+from collections.abc import Collection
+
+from aiokafka import TopicPartition
+
+from schemas.settings import BufferSettings, KafkaSettings
+from schemas.tokens import TokenCounter
+from streams.buffer_owner import BufferOwner
+from streams.buffer_store import MemoryPartitionStore, PartitionStore, RocksPartitionStore
+from streams.buffering import BufferContext
+from streams.partition_owner import OnFatal, OnLost
+from streams.store_slot import StoreSlot
+from streams.topics import Topics
+from streams.windowing import WindowPolicy
+
+
+class BufferOwnerFactory:
+    """Keeps memory stores over a rebalance, so that only what is new of the changelog is read."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        buffer: BufferSettings,
+        partitions: int,
+        count_tokens: TokenCounter,
+        on_fatal: OnFatal,
+    ) -> None:
+        self._kafka = kafka
+        self._buffer = buffer
+        self._partitions = partitions
+        self._count_tokens = count_tokens
+        self._on_fatal = on_fatal
+        self._group = Topics(kafka.topic_prefix).buffer_group
+        self._memory_stores: dict[int, MemoryPartitionStore] = {}
+        self._slot: StoreSlot | None = None
+
+    def keep_only(self, places: Collection[TopicPartition]) -> None:
+        wanted = {place.partition for place in places}
+        self._memory_stores = {p: store for p, store in self._memory_stores.items() if p in wanted}
+
+    def new_owner(self, place: TopicPartition, on_lost: OnLost) -> BufferOwner:
+        context = BufferContext(
+            partition=place.partition,
+            partitions=self._partitions,
+            group=self._group,
+            policy=WindowPolicy.from_settings(self._buffer),
+            max_blob_bytes=self._buffer.max_blob_bytes,
+            count_tokens=self._count_tokens,
+        )
+        store = self._open_store(place.partition)
+        return BufferOwner(self._kafka, self._buffer, context, store, on_lost, self._on_fatal)
+
+    def close(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+
+    def _open_store(self, partition: int) -> PartitionStore:
+        if self._buffer.store == "memory":
+            return self._memory_stores.setdefault(partition, MemoryPartitionStore())
+        if self._slot is None:
+            self._slot = StoreSlot.claim(self._buffer.data_dir / self._group)
+        return RocksPartitionStore(self._slot.folder / f"partition-{partition}")
