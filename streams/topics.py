@@ -69,6 +69,10 @@ class Topics:
         return f"{self.prefix}dead-letters"
 
     @property
+    def ingest_group(self) -> str:
+        return f"{self.prefix}memostream-ingest"
+
+    @property
     def buffer_group(self) -> str:
         return f"{self.prefix}memostream-buffer"
 
@@ -80,6 +84,9 @@ class Topics:
     def buffer_changelog(self) -> str:
         """Named as Faust names the changelog of a table."""
         return f"{self.buffer_group}-{TABLE_NAME}-changelog"
+
+    def ingest_transactional_id(self, topic: str, partition: int) -> str:
+        return f"{self.prefix}memostream-ingest-{topic}-{partition}"
 
     def buffer_transactional_id(self, partition: int) -> str:
         return f"{self.prefix}memostream-buffer-{partition}"
