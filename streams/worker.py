@@ -12,6 +12,7 @@ import structlog
 from agents import extraction
 from agents.buffer import create_buffer_app
 from agents.dependencies import ExtractionDeps, utc_now
+from agents.ingest import create_ingest_app
 from extraction.factory import create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.settings import Settings
@@ -20,11 +21,12 @@ from storage.database import create_engine
 from storage.migrate import migrate
 from storage.partitions import keep_unit_partitions
 from streams.faust_app import FaustApp, new_app
+from streams.ingest_sources import check_sources, source_partitions
 from streams.offsets import end_offsets
 from streams.relay import Relay
 from streams.topics import Topics, ensure_topics
 
-Role = Literal["buffer", "extraction", "relay"]
+Role = Literal["ingest", "buffer", "extraction", "relay"]
 ROLES: Final[frozenset[str]] = frozenset(get_args(Role))
 EXIT_OK: Final = 0
 EXIT_FATAL: Final = 1
@@ -49,6 +51,10 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
         failures.append(error)
         stop.set()
 
+    if settings.without_effect:
+        log.warning("settings.without_effect", reasons=list(settings.without_effect))
+    check_sources(settings)
+    source_counts = await source_partitions(settings) if "ingest" in roles else {}
     partitions = await ensure_topics(settings.kafka, settings.buffer)
     async with AsyncExitStack() as stack:
         # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
@@ -59,6 +65,9 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
                 settings.buffer.tokenizer, lambda reason: log.warning("buffer.tokens_estimated", reason=reason)
             )
             app = create_buffer_app(settings.kafka, settings.buffer, partitions, count_tokens, on_fatal)
+            await stack.enter_async_context(_running_app(app, on_fatal))
+        if source_counts:
+            app = create_ingest_app(settings, source_counts, on_fatal)
             await stack.enter_async_context(_running_app(app, on_fatal))
         log.info("worker.started", roles=sorted(roles), partitions=partitions)
         await stop.wait()
@@ -96,6 +105,7 @@ async def _enter_storage_roles(
         if extractor.identity.name == "offline":
             log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
         topics = Topics(settings.kafka.topic_prefix)
+        sources = [source.topic for source in settings.ingest.sources]
         app = new_app(topics.extraction_group, settings.kafka, partitions)
         deps = ExtractionDeps(
             engine=engine,
@@ -106,7 +116,7 @@ async def _enter_storage_roles(
             fatal=on_fatal,
             worker_name=worker_name,
             keep_blobs=settings.storage.persistent_chat_blobs,
-            end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages),
+            end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
         )
         extraction.register(app, topics.extraction_windows, partitions, deps)
         await stack.enter_async_context(_running_app(app, on_fatal))

@@ -4,7 +4,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
+from schemas.errors import ConfigurationError
+from schemas.settings import Settings
+from streams import worker
 from streams.worker import _running_app
 
 
@@ -26,3 +30,16 @@ async def test_an_app_that_fails_half_way_is_stopped_for_its_thread_would_keep_t
         async with _running_app(cast(Any, app), lambda _: None):
             raise AssertionError("it did not start")
     assert app.stopped
+
+
+async def test_what_is_configured_without_effect_is_told_once_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ensure_topics(*_: object) -> int:
+        raise ConfigurationError("no broker in this test")
+
+    monkeypatch.setattr(worker, "ensure_topics", ensure_topics)
+    told = ("config.yaml: use_timezone: no effect yet, dates are UTC",)
+    with capture_logs() as logs:
+        for settings in (Settings.model_validate({}, context={"without_effect": told}), Settings()):
+            with pytest.raises(ConfigurationError):
+                await worker.run_worker(settings)
+    assert logs == [{"event": "settings.without_effect", "log_level": "warning", "reasons": list(told)}]
