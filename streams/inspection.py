@@ -72,12 +72,19 @@ async def read_broker_settings(client: AIOKafkaAdminClient) -> dict[int, dict[st
     return {int(resource[3]): {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
 
 
-async def read_members(client: AIOKafkaAdminClient, group: str) -> list[Member]:
-    """The members of a group now; none for a group that nobody ever joined."""
-    with translated(f"reading the members of group {group}"):
+async def read_groups(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, list[Member]]:
+    """The members now of those groups that exist: with members, or with offsets that they have committed.
+
+    To ask for a group that does not exist would make a new broker create the topic of offsets.
+    """
+    with translated("reading consumer groups"):
+        existing = {group[0] for group in await client.list_consumer_groups()}.intersection(names)
         # One group a call: aiokafka cannot read an answer that holds several.
-        (answer,) = await client.describe_consumer_groups([group])
-    return [Member(client_id=member[1], host=member[2].lstrip("/")) for member in answer.groups[0][5]]
+        answers = {group: await client.describe_consumer_groups([group]) for group in sorted(existing)}
+    return {
+        group: [Member(client_id=member[1], host=member[2].lstrip("/")) for member in answer[0].groups[0][5]]
+        for group, answer in answers.items()
+    }
 
 
 async def first_after(
@@ -89,8 +96,6 @@ async def first_after(
     has the broker write them.
     """
     places = {TopicPartition(topic, number): after_ms for topic, count in partitions.items() for number in range(count)}
-    if not places:
-        return {}
     with translated("looking up records by time"):
         found = await client.offsets_for_times(places)
     return {place: RecordTime(at.offset, at.timestamp) for place, at in found.items() if at is not None}

@@ -5,9 +5,9 @@ from typing import Final
 
 from cli.doctor.findings import Finding, failed, ok, unless_faulty, warning
 from cli.doctor.running import Check, Surroundings
-from cli.scanning import topic_scanner
+from cli.scanning import TopicScanner, topic_scanner
 from streams.clients import admin, consumer
-from streams.inspection import Member, first_after, read_members
+from streams.inspection import Member, first_after, read_groups
 from streams.topics import Topics, partition_counts
 
 RECENT_S: Final = 24 * 3600.0
@@ -21,14 +21,16 @@ async def check_groups(surroundings: Surroundings) -> Sequence[Finding]:
     findings = []
     async with topic_scanner(kafka) as scanner, admin(kafka) as client:
         counts = await partition_counts(client, read_by.values())
+        groups = await read_groups(client, read_by)
         for group, topic in read_by.items():
-            members = await read_members(client, group)
-            behind = 0
-            if topic in counts:
-                _, end = await scanner.bounds(topic)
-                behind = await scanner.behind(group, topic, end)
-            findings.append(judge_group(group, topic, members, behind))
+            behind = await _behind(scanner, group, topic, exists=group in groups) if topic in counts else 0
+            findings.append(judge_group(group, topic, groups.get(group, ()), behind))
     return findings
+
+
+async def _behind(scanner: TopicScanner, group: str, topic: str, *, exists: bool) -> int:
+    first, end = await scanner.bounds(topic)
+    return await (scanner.behind(group, topic, end) if exists else scanner.count(topic, first, end))
 
 
 def judge_group(group: str, topic: str, members: Sequence[Member], behind: int) -> Finding:
