@@ -1,5 +1,6 @@
-"""Writes `config.yaml.example` and the reference pages from the settings' models: `python -m cli.reference`."""
+"""Writes `config.yaml.example` and the configuration's pages from the models: `python -m cli.reference`."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from cli.reference_types import choices_of, models_in, type_of
+from schemas.memobase_keys import MEMOBASE_KEYS, MEMOBASE_VARIABLES
 from schemas.settings import Settings
 from schemas.settings_sources import ENVIRONMENT_PREFIX, NESTING
 
 ROOT: Final = Path(__file__).parents[1]
 WIDTH: Final = 115
+MEMOBASE_PAGE: Final = Path("docs/how-to/memobase-configuration.md")
 
 EXAMPLE_HEAD: Final = """\
 # memostream's configuration. Copy it to config.yaml (read from the working directory, or from where --config or
@@ -197,11 +200,33 @@ def _docstring(section: Documented) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file, by its path from the root."""
+    """Every generated file, by its path from the root; of a page with generated parts, the rest is as it stands."""
     return {
         Path("config.yaml.example"): example_file(),
         Path("docs/reference/configuration.md"): reference_page(),
+        MEMOBASE_PAGE: with_parts((ROOT / MEMOBASE_PAGE).read_text(encoding="utf-8"), memobase_parts()),
     }
+
+
+def memobase_parts() -> dict[str, str]:
+    """The tables of what becomes of Memobase's keys and variables."""
+    keys = ["| Memobase's key | effect | here | |", "|---|---|---|---|"]
+    for key in MEMOBASE_KEYS.values():
+        setting = f"`{'.'.join(key.becomes)}`" if key.becomes else ""
+        keys.append(f"| `{key.name}` | {key.effect} | {setting} | {key.note} |")
+    variables = ["| variable | here |", "|---|---|"]
+    variables += [f"| `{name}` | {note} |" for name, note in MEMOBASE_VARIABLES.items()]
+    return {"keys": "\n".join(keys), "variables": "\n".join(variables)}
+
+
+def with_parts(page: str, parts: Mapping[str, str]) -> str:
+    """The page with each part between its two comments; raises ValueError where a page has them not."""
+    for name, text in parts.items():
+        pattern = re.compile(rf"(<!-- begin: {name}\b[^\n]*-->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+        page, count = pattern.subn(lambda found, text=text: f"{found[1]}\n{text}\n\n{found[2]}", page)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"the page must hold the comments `begin: {name}` and `end: {name}` once")
+    return page
 
 
 def write(root: Path = ROOT) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from cli import reference
 from cli.reference import ROOT, Documented, every_key
 from cli.reference_types import type_of
+from schemas.memobase_keys import MEMOBASE_KEYS, MEMOBASE_VARIABLES
 from schemas.settings import Settings, load_settings
 
 KEYS = list(every_key(Settings))
@@ -109,3 +110,20 @@ def test_no_secret_stands_in_a_generated_file() -> None:
         Settings.model_validate({"storage": {"database_url": "postgresql://user:hunter2@host/db"}})
     for text in reference.generated().values():
         assert "password@" not in text
+
+
+def test_a_page_keeps_what_stands_around_its_generated_parts() -> None:
+    page = "before\n<!-- begin: keys, of old -->\nold\n<!-- end: keys -->\nafter\n"
+    written = reference.with_parts(page, {"keys": "new"})
+    assert written == "before\n<!-- begin: keys, of old -->\n\nnew\n\n<!-- end: keys -->\nafter\n"
+    assert reference.with_parts(written, {"keys": "new"}) == written
+
+
+def test_a_page_that_lost_its_comments_is_refused() -> None:
+    with pytest.raises(ValueError, match="begin: keys"):
+        reference.with_parts("before\n", {"keys": "new"})
+
+
+def test_the_page_for_memobases_users_tells_of_every_key_and_variable() -> None:
+    page = (ROOT / reference.MEMOBASE_PAGE).read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in [*MEMOBASE_KEYS, *MEMOBASE_VARIABLES])
