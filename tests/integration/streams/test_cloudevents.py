@@ -124,9 +124,13 @@ async def test_events_of_both_modes_become_memory_and_a_second_delivery_changes_
             assert librdkafka.flush(30) == 0
             await send(settings, with_registry, "cid")
             await flushed(settings, "ann", "ben", "cid")
-        # A tombstone in binary mode, and an event of ours that somebody sent back.
+        # A tombstone in binary mode, headers that no SDK would write, and an event of ours that somebody sent back.
         ours = (await changes_of(settings, {"ann", "ben", "cid"}))["ann"][0]
         await send(settings, None, "ann", headers=list(messages["ann"].headers.items()))
+        for odd in ({"ce_id": None}, {"ce_type": b"\xff"}, {"ce_id": b"\x00" * 5000, "traceparent": b"\xff"}):
+            headers: dict[str, str | bytes | None] = {**dict(messages["ann"].headers), **odd}
+            librdkafka.produce(topics.chat_messages, messages["ann"].value, "ann", headers=headers)
+        assert librdkafka.flush(30) == 0
         await send(settings, ours.value, "ann", headers=list(ours.headers))
         await flushed(settings, "ann")
         changes = await changes_of(settings, {"ann", "ben", "cid"})
@@ -134,11 +138,14 @@ async def test_events_of_both_modes_become_memory_and_a_second_delivery_changes_
     cities = {user_id: [city_in(record) for record in found] for user_id, found in changes.items()}
     assert cities == {"ann": ["Bergen"], "ben": ["Leeds"], "cid": ["Oslo"]}
     units = await units_by_user(settings)
-    assert [blob_id for blob_id, _, _ in units["ann"]] == [cloudevent_blob_id("/support", "e-1")] * 2
+    assert [blob_id for blob_id, _, _ in units["ann"]] == [
+        *[cloudevent_blob_id("/support", "e-1")] * 2,
+        cloudevent_blob_id("/support", "\x00" * 5000),
+    ]
     assert [blob_id for blob_id, _, _ in units["ben"]] == [cloudevent_blob_id("/support", "e-2")] * 2
-    (letter,) = await read_all(settings.kafka, topics.dead_letters)
-    assert dict(letter.headers)[names.ERROR_REASON] == b"invalid-cloudevent"
-    assert dict(letter.headers)[names.ERROR_MESSAGE].startswith(b"type: ")
+    letters = [dict(letter.headers) for letter in await read_all(settings.kafka, topics.dead_letters)]
+    assert {letter[names.ERROR_REASON] for letter in letters} == {b"invalid-cloudevent"}
+    assert [letter[names.ERROR_MESSAGE].partition(b":")[0] for letter in letters] == [b"id", b"type", b"type"]
 
 
 async def test_a_trace_reaches_windows_and_change_events_also_from_a_wrong_partition(settings: Settings) -> None:
