@@ -38,6 +38,16 @@ class Translation:
     implied: Mapping[Path, Given]
     without_effect: tuple[str, ...]
 
+    def for_offline(self) -> "Translation":
+        """Without what names a model for embeddings: the rules bring their own and refuse another."""
+        left_out = {path: given for path, given in self.settings.items() if _names_embeddings(path)}
+        notes = (f"{given.place}: no effect with extraction.provider offline" for given in left_out.values())
+        return Translation(
+            {path: given for path, given in self.settings.items() if path not in left_out},
+            {path: given for path, given in self.implied.items() if not _names_embeddings(path)},
+            (*self.without_effect, *notes),
+        )
+
 
 def given_variables(variables: Mapping[str, str], label: str) -> Iterator[tuple[str, Given]]:
     """The variables `MEMOBASE_<KEY>` that are set, by key, also those that nobody knows."""
@@ -60,9 +70,13 @@ def translate(given: Mapping[str, Given], variables: Mapping[str, str]) -> Trans
     notes = [_note(key, value) for key, value in known.items() if key.effect != "now" and value.value != key.moot]
     notes += _place_embeddings(settings, implied, values)
     notes += _unknown(given)
-    if given:
+    if known:
         notes += [f"{name}: {note}" for name, note in MEMOBASE_VARIABLES.items() if variables.get(name)]
     return Translation(settings, implied, tuple(notes))
+
+
+def _names_embeddings(path: Path) -> bool:
+    return path[0] == "embedding" and path[1] != "enabled"
 
 
 def _from_variable(key: MemobaseKey | None, text: str) -> object:
@@ -151,4 +165,6 @@ def _unknown(given: Mapping[str, Given]) -> Iterator[str]:
     for name, value in given.items():
         if name not in MEMOBASE_KEYS:
             close = nearest(name, MEMOBASE_KEYS)
-            yield f"{value.place}: unknown to Memobase and here" + (f"; did you mean {close}?" if close else "")
+            yield f"{value.place}: unknown to Memobase's server and to memostream" + (
+                f"; did you mean {close}?" if close else ""
+            )

@@ -152,7 +152,8 @@ MEMOBASE_PREFIX: Final = "MEMOBASE_"
 
 # Other variables of Memobase's server. Their names are anybody's, so they are spoken of only beside its own keys.
 MEMOBASE_VARIABLES: Final[Mapping[str, str]] = {
-    "DATABASE_URL": "not read: set MEMOSTREAM_STORAGE__DATABASE_URL to postgresql+asyncpg://… of a database of its own",
+    "DATABASE_URL": "not read: set MEMOSTREAM_STORAGE__DATABASE_URL to postgresql+asyncpg://USER@HOST/NAME, a database "
+    "of its own",
     "REDIS_URL": "not read: there is no Redis here",
     "ACCESS_TOKEN": "not read: there is no HTTP gateway yet",
     "PROJECT_ID": "not read: it named Redis keys; a record's project_id names its project here",

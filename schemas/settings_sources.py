@@ -53,28 +53,41 @@ class Layers:
             config_file = Path(named)
         if config_file is not None and not config_file.exists():
             raise ConfigurationError(f"the configuration file {config_file} does not exist")
-        document = _Document(config_file or DEFAULT_CONFIG_FILE, model)
-        variables = (
+        self._stronger: tuple[_Layer, ...] = (
+            _Given(overrides),
             _Variables("environment variable", environ, model),
             _Variables(f"{env_file}:", dotenv, model),
         )
-        self._translation = _translation(document, environ, dotenv, f"{env_file}:")
-        self._layers: tuple[_Layer, ...] = (
-            _Given(overrides),
-            *variables,
-            _Translated(self._translation.settings),
-            document,
-            _Translated(self._translation.implied),
-        )
-        document.check_agreement(self._translation)
+        self._document = _Document(config_file or DEFAULT_CONFIG_FILE, model)
+        self._translation = _translation(self._document, environ, dotenv, f"{env_file}:")
+        self._document.check_agreement(self._translation)
 
     @property
     def without_effect(self) -> tuple[str, ...]:
-        """What stands in a configuration of Memobase's and changes nothing, a sentence each; quotes no value."""
+        """What stands in a configuration of Memobase's and changes nothing, a sentence each, once it was read."""
         return self._translation.without_effect
+
+    @property
+    def _layers(self) -> tuple["_Layer", ...]:
+        translation = self._translation
+        return (
+            *self._stronger,
+            _Translated(translation.settings),
+            self._document,
+            _Translated(translation.implied),
+        )
 
     def read(self) -> dict[str, Any]:
         """Validated sections by name; raises ConfigurationError, which quotes no value."""
+        sections = self._read()
+        offline = self._translation.for_offline()
+        # The provider is known only now, for our own key may stand anywhere.
+        if offline != self._translation and sections["extraction"].provider == "offline":
+            self._translation = offline
+            sections = self._read()
+        return sections
+
+    def _read(self) -> dict[str, Any]:
         layers = self._layers
 
         class Reader(self._model, BaseSettings):  # type: ignore[name-defined, misc]

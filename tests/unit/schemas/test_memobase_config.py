@@ -210,11 +210,11 @@ def test_both_keys_in_one_file_that_disagree_are_both_named(tmp_path: Path) -> N
 def test_in_a_file_that_is_memobases_an_unknown_key_is_named_with_the_nearest(tmp_path: Path) -> None:
     settings = read(tmp_path, "{llm_api_key: k, best_llm_modle: m, zzzz: 1}", {"MEMOBASE_LANGAUGE": "en"})
     assert settings.llm.model == "gpt-4o-mini"
-    file = tmp_path / "config.yaml"
+    file, unknown = tmp_path / "config.yaml", "unknown to Memobase's server and to memostream"
     assert settings.without_effect == (
-        f"{file}: best_llm_modle: unknown to Memobase and here; did you mean best_llm_model?",
-        f"{file}: zzzz: unknown to Memobase and here",
-        "environment variable MEMOBASE_LANGAUGE: unknown to Memobase and here; did you mean language?",
+        f"{file}: best_llm_modle: {unknown}; did you mean best_llm_model?",
+        f"{file}: zzzz: {unknown}",
+        f"environment variable MEMOBASE_LANGAUGE: {unknown}; did you mean language?",
     )
 
 
@@ -278,6 +278,21 @@ def test_what_has_no_effect_is_told_with_the_reason(tmp_path: Path) -> None:
 def test_a_value_that_asks_for_nothing_is_not_told(tmp_path: Path) -> None:
     file = "{llm_style: openai, profile_strict_mode: false, event_tags: [], use_timezone: UTC, summary_llm_model: null}"
     assert read(tmp_path, file).without_effect == ()
+
+
+def test_with_our_own_offline_provider_the_model_for_embeddings_is_left_out(tmp_path: Path) -> None:
+    settings = read(tmp_path, FULL, {"MEMOSTREAM_EXTRACTION__PROVIDER": "offline"})
+    assert (settings.embedding.model_fields_set, settings.embedding_dimension) == ({"enabled"}, 256)
+    told = [line for line in settings.without_effect if "embedding_" in line]
+    assert len(told) == 4
+    assert all(line.endswith("no effect with extraction.provider offline") for line in told)
+
+
+def test_a_variable_of_memobases_client_alone_is_no_configuration_of_its_server(tmp_path: Path) -> None:
+    environ = {"MEMOBASE_PROJECT_URL": "http://memobase", "DATABASE_URL": "postgresql://db"}
+    assert [line.partition(":")[0] for line in read(tmp_path, "", environ).without_effect] == [
+        "environment variable MEMOBASE_PROJECT_URL"
+    ]
 
 
 def test_variables_of_memobases_server_are_told_beside_its_configuration_only(tmp_path: Path) -> None:
