@@ -41,7 +41,7 @@ _ERRORS: Final = (
     HeaderField(names.ERROR_OFFSET, "Its offset.", _NUMBER, required=True),
     HeaderField(names.ERROR_TIMESTAMP, "Its timestamp: Unix time in milliseconds.", _NUMBER, required=True),
     HeaderField(names.ERROR_GROUP, "Consumer group that refused it, where it was refused as it was read.", _TEXT),
-    HeaderField(names.ERROR_STAGE, "Step that refused it, as in `buffer` or `extract`.", _TEXT, required=True),
+    HeaderField(names.ERROR_STAGE, "Step that refused it: `ingest`, `buffer` or `extract`.", _TEXT, required=True),
     HeaderField(names.ERROR_REASON, "Why, as one word: `invalid-record`, `content-rejected`, …", _TEXT, required=True),
     HeaderField(
         names.ERROR_MESSAGE, "Why, for a person: names the field and the fix, quotes nothing.", _TEXT, required=True
@@ -49,8 +49,11 @@ _ERRORS: Final = (
     HeaderField(names.ERROR_ATTEMPTS, "How often it was tried.", _NUMBER, required=True),
     HeaderField(names.ERROR_EXCEPTION, "Class of the error.", _TEXT),
     HeaderField(
+        names.ERROR_EXPRESSION, "Expression of `ingest.sources` that failed on a record of another shape.", _TEXT
+    ),
+    HeaderField(
         names.ERROR_PIECES,
-        "Which pieces of the blob were refused: a JSON list of [message, part], null for all.",
+        "Which parts of it were refused, as JSON: a list of [message, part] of a blob, or of numbers of items.",
         _TEXT,
     ),
 )
