@@ -14,6 +14,9 @@ DEV := $(VENV)/.stamp-dev
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 
+# Without the banner about what comes after Material.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -55,7 +58,7 @@ format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff format .
 
 .PHONY: reference
-reference: $(RUNTIME) ## Write config.yaml.example and the configuration's pages anew from the settings
+reference: $(RUNTIME) ## Write config.yaml.example and the pages of docs/reference anew from the code
 	$(BIN)/python -m cli.reference
 
 .PHONY: schemas
@@ -65,6 +68,14 @@ schemas: $(RUNTIME) ## Write docs/schemas anew: JSON Schemas and the AsyncAPI do
 .PHONY: clients
 clients: $(DEV) ## Generate the types in clients/ anew from docs/schemas
 	$(BIN)/python -m tests.support.client_types
+
+.PHONY: docs
+docs: $(DEV) ## Build the documentation site in build/site; a warning is an error
+	$(MKDOCS) build --strict --quiet
+
+.PHONY: docs-serve
+docs-serve: $(DEV) ## Serve the documentation at http://127.0.0.1:8000 while its pages change
+	$(MKDOCS) serve
 
 .PHONY: lock
 lock: ## Write the three lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)

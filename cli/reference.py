@@ -1,4 +1,4 @@
-"""Writes `config.yaml.example` and the configuration's pages from the models: `python -m cli.reference`."""
+"""Writes `config.yaml.example` and the reference pages from the models and commands: `python -m cli.reference`."""
 
 import re
 import textwrap
@@ -11,6 +11,8 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from cli.reference_commands import commands_page
+from cli.reference_topics import topics_page
 from cli.reference_types import choices_of, models_in, type_of
 from schemas.memobase_keys import MEMOBASE_KEYS, MEMOBASE_VARIABLES
 from schemas.settings import Settings
@@ -204,6 +206,8 @@ def generated() -> dict[Path, str]:
     return {
         Path("config.yaml.example"): example_file(),
         Path("docs/reference/configuration.md"): reference_page(),
+        Path("docs/reference/topics.md"): topics_page(),
+        Path("docs/reference/cli.md"): commands_page(),
         MEMOBASE_PAGE: with_parts((ROOT / MEMOBASE_PAGE).read_text(encoding="utf-8"), memobase_parts()),
     }
 
