@@ -1,21 +1,27 @@
 """README and documentation pages as a reader follows them: every block of a page, in its order, in a fresh folder."""
 
+import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import pytest
 
 from embedded.addresses import read_addresses
 from tests.support.documents import ROOT, SHELLS, Block, Output, Page, Step, disagreement, page_paths, read_page
+from tests.support.fork_server import forking
+from tests.support.scripted_openai import Call, ScriptedOpenAI
 
 # What a reader finds in the root of the clone, and a page may use.
 OF_THE_CLONE: Final = ("config.yaml.example", "docker-compose.yml", "cli/examples", "clients", "deploy", "docs/schemas")
@@ -27,8 +33,12 @@ VARIABLES: Final = "variables"
 # As the settings' defaults, which the pages show.
 BROKER: Final = "127.0.0.1:9092"
 DATABASE: Final = "postgresql+asyncpg://postgres@127.0.0.1:5432/memostream"
-DEADLINE_S: Final = 120.0
+# Where Ollama listens; a scripted endpoint takes its place, with vectors as long as those of nomic-embed-text.
+MODEL_ENDPOINT: Final = "http://127.0.0.1:11434/v1"
+MODEL_DIMENSION: Final = 768
+DEADLINE_S: Final = 60.0
 POLL_S: Final = 0.05
+VISITS_AT_ONCE: Final = 3
 PAGES: Final = [page for page in map(read_page, page_paths()) if page.runs]
 
 
@@ -38,6 +48,7 @@ class Reader:
 
     folder: Path
     environment: dict[str, str]
+    model_endpoint: str
     place: Path = field(init=False)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     state: Path = field(init=False)
@@ -83,6 +94,7 @@ class Reader:
 
     def with_addresses(self, text: str) -> str:
         """The text with the addresses of the system that runs in the folder now, where it has the default ones."""
+        text = text.replace(MODEL_ENDPOINT, self.model_endpoint)
         addresses = read_addresses(self.folder / DATA)
         if addresses is None:
             return text
@@ -160,7 +172,7 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def reading(folder: Path, environment: Mapping[str, str]) -> Iterator[Reader]:
+def reading(folder: Path, environment: Mapping[str, str], model_endpoint: str = "") -> Iterator[Reader]:
     """A reader in a folder like a fresh clone."""
     folder.mkdir()
     for name in OF_THE_CLONE:
@@ -170,8 +182,9 @@ def reading(folder: Path, environment: Mapping[str, str]) -> Iterator[Reader]:
             shutil.copytree(source, target, ignore=NOT_COPIED)
         elif source.exists():
             shutil.copy(source, target)
-    (folder / ".venv").symlink_to(sys.prefix)
-    reader = Reader(folder, dict(environment))
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "activate").write_text(f"export PATH='{environment['PATH']}'\n", encoding="utf-8")
+    reader = Reader(folder, dict(environment), model_endpoint)
     try:
         yield reader
     finally:
@@ -179,12 +192,19 @@ def reading(folder: Path, environment: Mapping[str, str]) -> Iterator[Reader]:
 
 
 @pytest.fixture(scope="module")
-def environment() -> dict[str, str]:
+def programs(service_folder: Path) -> Iterator[Path]:
+    """A `memostream` that need not import anything."""
+    with forking(service_folder) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def environment(programs: Path) -> dict[str, str]:
     """A terminal 100 characters wide in which the environment is active and nothing is configured."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MEMOSTREAM_")}
     return {
         **inherited,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', '')}",
+        "PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), inherited.get("PATH", "")]),
         "COLUMNS": "100",
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
@@ -202,13 +222,61 @@ def system(service_folder: Path, environment: dict[str, str]) -> Iterator[Path]:
         yield reader.folder / DATA
 
 
+@pytest.fixture(scope="module")
+def model_endpoint() -> Iterator[str]:
+    """The address of a model that knows where people live."""
+    server = ScriptedOpenAI(cities, dimension=MODEL_DIMENSION)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(DEADLINE_S)
+        yield server.base_url
+        asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result(DEADLINE_S)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def cities(call: Call) -> dict[str, Any] | None:
+    """What a model might answer to messages like "I live in Bergen"; a merge takes the newest."""
+    if call.kind != "extract":
+        return None
+    facts = [
+        {"topic": "contact_info", "sub_topic": "city", "memo": said[2], "message_indices": [int(said[1])]}
+        for said in re.finditer(r"(?m)^(\d+) .*\bI (?:live in|moved to) (\w+)", call.input)
+    ]
+    return {"facts": facts, "events": [], "summary": facts[0]["memo"] if facts else None}
+
+
+@pytest.fixture(scope="module")
+def visits(
+    service_folder: Path, environment: dict[str, str], model_endpoint: str, request: pytest.FixtureRequest
+) -> Iterator[Mapping[str, Future[None]]]:
+    """The visits of all chosen pages, some at once, the long ones first: most of a visit is waiting."""
+    chosen: list[Page] = [
+        cast(Page, item.callspec.params["page"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+    ]
+    shared: Path | None = None
+    if not all(page.own_system for page in chosen):
+        shared = request.getfixturevalue("system")
+
+    def visit(page: Page) -> None:
+        with reading(service_folder / Path(page.path).stem, environment, model_endpoint) as reader:
+            if shared is not None and not page.own_system:
+                (reader.folder / DATA).symlink_to(shared)
+            for step in page.steps:
+                reader.do(step)
+
+    with ThreadPoolExecutor(VISITS_AT_ONCE) as pool:
+        chosen.sort(key=lambda page: not page.own_system)
+        yield {page.path: pool.submit(visit, page) for page in chosen}
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=[page.path for page in PAGES])
-def test_every_step_of_a_page_works_in_its_order(
-    page: Page, service_folder: Path, environment: dict[str, str], request: pytest.FixtureRequest
-) -> None:
-    with reading(service_folder / Path(page.path).stem, environment) as reader:
-        if not page.own_system:
-            (reader.folder / DATA).symlink_to(request.getfixturevalue("system"))
-        for step in page.steps:
-            reader.do(step)
+def test_every_step_of_a_page_works_in_its_order(page: Page, visits: Mapping[str, Future[None]]) -> None:
+    visits[page.path].result()
