@@ -1,10 +1,9 @@
 """The ingest agent: maps every record of the source topics once."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from agents.owning import create_owning_app
-from schemas.mapping import IngestSource
-from schemas.settings import BufferSettings, KafkaSettings
+from schemas.settings import Settings
 from streams.faust_app import FaustApp
 from streams.ingest_owner import IngestOwnerFactory
 from streams.ownership import PartitionOwners
@@ -12,20 +11,16 @@ from streams.topics import Topics
 
 
 def create_ingest_app(
-    kafka: KafkaSettings,
-    buffer: BufferSettings,
-    sources: Collection[IngestSource],
-    partition_counts: Mapping[str, int],
-    metadata_refresh_s: float,
-    on_fatal: Callable[[BaseException], None],
+    settings: Settings, partition_counts: Mapping[str, int], on_fatal: Callable[[BaseException], None]
 ) -> FaustApp:
-    """The Faust app of the ingest role, not started; a new partition of a source is noticed after a refresh."""
-    owners = PartitionOwners(IngestOwnerFactory(kafka, buffer, sources, on_fatal), kafka.session_timeout_s)
+    """The Faust app of the ingest role, not started; `partition_counts` are those of the sources, which exist."""
+    factory = IngestOwnerFactory(settings.kafka, settings.buffer, settings.ingest.sources, on_fatal)
     return create_owning_app(
-        Topics(kafka.topic_prefix).ingest_group,
-        kafka,
-        {source.topic: partition_counts[source.topic] for source in sources},
-        owners,
+        Topics(settings.kafka.topic_prefix).ingest_group,
+        settings.kafka,
+        partition_counts,
+        PartitionOwners(factory, settings.kafka.session_timeout_s),
         on_fatal,
-        consumer_metadata_max_age_ms=int(metadata_refresh_s * 1000),
+        # New partitions of a source are noticed so soon; those of our own topics never change.
+        consumer_metadata_max_age_ms=int(settings.worker.metadata_refresh_s * 1000),
     )

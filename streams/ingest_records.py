@@ -86,7 +86,9 @@ def _key_document(key: bytes | None) -> Any:
             return decode_json(key)
     except InvalidRecord:
         pass
-    return _utf8(key)
+    text = _utf8(key)
+    # Binary numbers are often valid UTF-8.
+    return None if text is None or "\x00" in text else text
 
 
 def _header_texts(headers: Headers) -> dict[str, str | None]:

@@ -56,7 +56,9 @@ def register(app: typer.Typer) -> None:
 def up(
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    roles: Annotated[str, typer.Option(help="Roles of the worker; none for no worker.")] = "buffer,extraction,relay",
+    roles: Annotated[
+        str, typer.Option(help="Roles of the worker; none for no worker.")
+    ] = "ingest,buffer,extraction,relay",
 ) -> None:
     """Run a broker, a database and a worker on this machine, until Ctrl-C. The data stays.
 
@@ -85,8 +87,8 @@ def demo(
 
 def worker(
     roles: Annotated[
-        str, typer.Option(metavar="ROLES", help="Which of buffer, extraction, relay; comma-separated.")
-    ] = "buffer,extraction,relay",
+        str, typer.Option(metavar="ROLES", help="Which of ingest, buffer, extraction, relay; comma-separated.")
+    ] = "ingest,buffer,extraction,relay",
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     verbose: VerboseOption = False,

@@ -1,4 +1,4 @@
-"""A worker of the buffer role: in this process, or in one of its own that may be killed and frozen."""
+"""A worker without a database, of the buffer role by default: here, or in a process that may be killed and frozen."""
 
 import asyncio
 import signal
@@ -37,10 +37,10 @@ def worker_settings(bootstrap_servers: str, topic_prefix: str, *, partitions: in
 
 
 @asynccontextmanager
-async def running_worker(settings: Settings) -> AsyncIterator["asyncio.Task[int]"]:
+async def running_worker(settings: Settings, roles: frozenset[str] = ROLE) -> AsyncIterator["asyncio.Task[int]"]:
     """A worker on this loop, stopped on leaving; the task returns its exit code."""
     stop = asyncio.Event()
-    task = asyncio.create_task(run_worker(settings, ROLE, stop))
+    task = asyncio.create_task(run_worker(settings, roles, stop))
     try:
         yield task
     finally:
@@ -51,7 +51,7 @@ async def running_worker(settings: Settings) -> AsyncIterator["asyncio.Task[int]
 class WorkerProcess:
     """A worker in a process of its own; `log_file` takes what it prints."""
 
-    def __init__(self, settings: Settings, log_file: Path) -> None:
+    def __init__(self, settings: Settings, log_file: Path, roles: frozenset[str] = ROLE) -> None:
         self._log_file = log_file
         with log_file.open("ab") as output:
             self._process = subprocess.Popen(
@@ -59,7 +59,8 @@ class WorkerProcess:
                     sys.executable,
                     "-m",
                     "tests.support.buffer_worker",
-                    settings.model_dump_json(include={"kafka", "buffer"}),
+                    settings.model_dump_json(include={"kafka", "ingest", "buffer", "worker"}),
+                    *sorted(roles),
                 ],
                 cwd=Path(__file__).parents[2],
                 stdout=output,
@@ -97,21 +98,31 @@ async def read_all(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord]:
         return await _read_to_end(reader, await _assign_all(reader, topic))
 
 
-async def unread(kafka: KafkaSettings) -> int:
-    """Records of `chat-messages` that the buffer's group has not committed; a transaction's marker is none."""
+async def unread(kafka: KafkaSettings, source: str | None = None) -> int:
+    """Records that a group has not committed: the buffer's of `chat-messages`, or the ingest stage's of a source.
+
+    A transaction's marker is none.
+    """
     topics = Topics(kafka.topic_prefix)
-    async with consumer(kafka, group_id=topics.buffer_group) as reader:
+    group = topics.buffer_group if source is None else topics.ingest_group
+    async with consumer(kafka, group_id=group) as reader:
         # Assigned by hand, so that the group is asked but not joined.
-        partitions = await _assign_all(reader, topics.chat_messages)
+        partitions = await _assign_all(reader, source or topics.chat_messages)
         for tp in partitions:
             reader.seek(tp, await reader.committed(tp) or 0)
         return len(await _read_to_end(reader, partitions))
 
 
-async def until_all_read(kafka: KafkaSettings, workers: Sequence[WorkerProcess] = (), timeout_s: float = 60.0) -> None:
-    """Wait until the group has committed the end of `chat-messages`; fails when one of the workers ends."""
+async def until_all_read(
+    kafka: KafkaSettings,
+    workers: Sequence[WorkerProcess] = (),
+    timeout_s: float = 60.0,
+    *,
+    source: str | None = None,
+) -> None:
+    """Wait until nothing is `unread` any more; fails when one of the workers ends."""
     async with asyncio.timeout(timeout_s):
-        while await unread(kafka):
+        while await unread(kafka, source):
             for worker in workers:
                 assert worker.exit_code is None, worker.log_tail()
             await asyncio.sleep(POLL_S)
@@ -142,11 +153,11 @@ async def _partitions(reader: AIOKafkaConsumer, topic: str) -> set[int]:
     return set(reader.partitions_for_topic(topic) or ())
 
 
-async def _main(settings: Settings) -> int:
+async def _main(settings: Settings, roles: frozenset[str]) -> int:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    return await run_worker(settings, ROLE, stop)
+    return await run_worker(settings, roles, stop)
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_main(Settings.model_validate_json(sys.argv[1]))))
+    sys.exit(asyncio.run(_main(Settings.model_validate_json(sys.argv[1]), frozenset(sys.argv[2:]))))
