@@ -25,6 +25,9 @@ SERIOUS = (0, 1)
 
 Document = dict[str, Any]
 
+# The first test of a new lock waits for npm.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def packages() -> Path:
