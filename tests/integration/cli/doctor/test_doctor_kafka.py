@@ -1,12 +1,13 @@
 """`memostream doctor` names each fault of broker, topics and groups that is planted, and its fix."""
 
 import asyncio
+import json
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 from aiokafka.admin import NewTopic
 
 from schemas.settings import KafkaSettings
@@ -23,9 +24,9 @@ def topics(topic_prefix: str) -> Topics:
     return Topics(topic_prefix)
 
 
-async def make(kafka: KafkaSettings, name: str, partitions: int = 2, **config: str) -> None:
-    """A topic as somebody else might have made it; underscores stand for the dots of its settings."""
-    settings = {"max.message.bytes": str(4 << 20)} | {key.replace("_", "."): value for key, value in config.items()}
+async def make(kafka: KafkaSettings, name: str, partitions: int = 2, config: Mapping[str, str] | None = None) -> None:
+    """A topic as somebody else might have made it."""
+    settings = {"max.message.bytes": str(4 << 20), **(config or {})}
     async with admin(kafka) as client:
         await client.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
 
@@ -137,15 +138,15 @@ async def test_partition_counts_that_differ(shell: CommandLine, kafka: KafkaSett
 @pytest.mark.parametrize(
     ("setting", "value", "fix"),
     [
-        ("cleanup_policy", "compact", "--add-config cleanup.policy=delete"),
-        ("max_message_bytes", "1000000", "set its max.message.bytes to 2097152 or more"),
-        ("min_insync_replicas", "2", "set its min.insync.replicas to 1"),
+        ("cleanup.policy", "compact", "--add-config cleanup.policy=delete"),
+        ("max.message.bytes", "1000000", "set its max.message.bytes to 2097152 or more"),
+        ("min.insync.replicas", "2", "set its min.insync.replicas to 1"),
     ],
 )
 async def test_a_topic_with_settings_that_would_lose_or_refuse_records(
     shell: CommandLine, kafka: KafkaSettings, topics: Topics, setting: str, value: str, fix: str
 ) -> None:
-    await make(kafka, topics.chat_messages, **{setting: value})
+    await make(kafka, topics.chat_messages, config={setting: value})
     fault = next(fault for fault in await of_check(shell, "topics", fails=True) if fault.level == "failed")
     assert topics.chat_messages in fault.found
     assert value in fault.found
@@ -153,7 +154,7 @@ async def test_a_topic_with_settings_that_would_lose_or_refuse_records(
 
 
 async def test_chat_messages_that_go_after_a_week(shell: CommandLine, kafka: KafkaSettings, topics: Topics) -> None:
-    await make(kafka, topics.chat_messages, retention_ms=str(7 * 24 * 3600 * 1000))
+    await make(kafka, topics.chat_messages, config={"retention.ms": str(7 * 24 * 3600 * 1000)})
     found = {fault.found: fault.fix for fault in await of_check(shell, "topics", fails=False)}
     assert (
         "set its retention.ms to -1"
@@ -230,7 +231,7 @@ async def test_records_that_were_refused_lately(installed: CommandLine, kafka: K
 async def test_a_source_that_does_not_exist(installed: CommandLine, tmp_path: Path, topic_prefix: str) -> None:
     source = f"{topic_prefix}orders"
     mapping = {"topic": source, "user_id": "value.user", "content": "value.text", "defaults": {"role": "user"}}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"ingest": {"sources": [mapping]}}))
+    (tmp_path / "config.yaml").write_text(json.dumps({"ingest": {"sources": [mapping]}}))
     fault = await only_fault(installed)
     assert fault.check == "sources"
     assert source in fault.found
