@@ -13,7 +13,8 @@ from extraction.endpoint.failures import hints, translate
 from schemas.errors import EndpointRefused
 from schemas.settings import LLMSettings
 
-_PROMPT: Final = "Say OK."
+# In the shape of our calls: some servers refuse a system message.
+_MESSAGES: Final = ({"role": "system", "content": "Say OK."}, {"role": "user", "content": "Well?"})
 _LISTED_NEAR: Final = 3
 # A reasoning model that could not think it over within one token has let us in all the same.
 _CUT_SHORT: Final = ("output limit was reached", "could not finish")
@@ -29,7 +30,7 @@ async def probe_chat(settings: LLMSettings) -> None:
         while True:
             request = {
                 "model": settings.model,
-                "messages": [{"role": "user", "content": _PROMPT}],
+                "messages": list(_MESSAGES),
                 dialect.limit_name: 1,
             }
             try:

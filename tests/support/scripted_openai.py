@@ -134,6 +134,8 @@ class ScriptedOpenAI:
         self.answer = answer
         self.always: Fault | None = None
         self.embed_always: Fault | None = None
+        # What it lists; it answers for any model.
+        self.models: list[str] = []
         self.calls: list[Call] = []
         self.prompt_tokens = 0
         self.completion_tokens = 0
@@ -159,6 +161,7 @@ class ScriptedOpenAI:
         application = web.Application(client_max_size=64 << 20)
         application.router.add_post("/v1/chat/completions", self._chat)
         application.router.add_post("/v1/embeddings", self._embed)
+        application.router.add_get("/v1/models", self._list_models)
         self._runner = web.AppRunner(application, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -207,6 +210,10 @@ class ScriptedOpenAI:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         # Out of order on purpose: only `index` says which text a vector belongs to.
         return web.json_response({"object": "list", "data": data[::-1], "model": body["model"], "usage": usage})
+
+    async def _list_models(self, _: web.Request) -> web.Response:
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "scripted"} for name in self.models]
+        return web.json_response({"object": "list", "data": data})
 
     async def _fail(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         match fault.kind:
