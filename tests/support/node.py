@@ -53,3 +53,15 @@ def node_packages(folder: Path) -> Path:
             if not installed.exists():
                 raise
     return installed
+
+
+def node_programs(folder: Path) -> Path:
+    """The folder, with `node`, `npm` and `npx` in it, for a terminal's PATH."""
+    folder.mkdir()
+    (folder / "node").symlink_to(NODE)
+    for name in ("npm", "npx"):
+        script = Path(NPM[1]).with_name(f"{name}-cli.js")
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec "{NODE}" "{script}" "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+    return folder

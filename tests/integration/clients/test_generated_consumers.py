@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import orjson
 import pytest
@@ -18,14 +19,15 @@ from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import BaseModel, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from embedded.jars import read_lock
 from schemas.changes import EventChanged, ProfileChanged, ProfileState
 from schemas.settings import BufferSettings, KafkaSettings, StorageSettings
 from storage.database import create_engine
 from storage.reading import read_profile
 from storage.tables import outbox
-from streams.topics import Topics, ensure_topics
+from streams.topics import Topics, ensure_topics, partition_for
 from tests.integration.storage.builders import application, apply_once, change, count_of, unit, update, window
-from tests.support.client_types import CLIENTS, generate, targets
+from tests.support.client_types import CLIENTS, JAVA, generate, targets
 from tests.support.command_line import CommandLine
 from tests.support.followers import Follower, following
 from tests.support.node import NODE
@@ -58,6 +60,36 @@ def test_the_typescript_consumer_and_its_types_satisfy_the_type_checker(typescri
     checker = typescript_folder / "node_modules" / "typescript" / "bin" / "tsc"
     done = subprocess.run([NODE, checker], cwd=typescript_folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_pom_names_the_versions_that_are_tested() -> None:
+    namespace = {"": "http://maven.apache.org/POM/4.0.0"}
+    named = {
+        tuple(dependency.findtext(tag, namespaces=namespace) for tag in ("groupId", "artifactId", "version"))
+        for dependency in ElementTree.parse(JAVA / "pom.xml").iterfind(".//dependency", namespace)
+    }
+    assert named
+    assert named <= {(jar.group, jar.artifact, jar.version) for jar in read_lock(JAVA / "jars.sha256")}
+
+
+def test_the_node_clients_compatible_partitioner_agrees_with_ours_and_its_default_for_powers_of_two(
+    typescript_folder: Path,
+) -> None:
+    keys = [f"user-{number}" for number in range(200)] + [f"用户{number}" for number in range(200)]
+    script = """
+        import { compatibilityPartitioner, defaultPartitioner } from "@platformatic/kafka";
+        const keys = JSON.parse(process.argv[1]).map((key) => Buffer.from(key));
+        const hashes = (partitioner) => keys.map((key) => partitioner({}, key));
+        console.log(JSON.stringify([hashes(compatibilityPartitioner), hashes(defaultPartitioner)]));
+    """
+    command = [NODE, "--input-type=module", "--eval", script, orjson.dumps(keys).decode()]
+    done = subprocess.run(command, cwd=typescript_folder, capture_output=True, check=True)
+    compatible, default = orjson.loads(done.stdout)
+    for partitions in (7, 8, 12, 16):
+        ours = [partition_for(key.encode(), partitions) for key in keys]
+        assert [hash_ % partitions for hash_ in compatible] == ours
+        power_of_two = partitions.bit_count() == 1
+        assert ([hash_ % partitions for hash_ in default] == ours) is power_of_two
 
 
 @pytest.fixture
