@@ -36,14 +36,14 @@ class IngestOwner(PartitionOwner):
 
     async def open(self) -> None:
         await super().open()
-        log.info("ingest.partition_opened", **self.place._asdict())
+        log.info("ingest.partition_opened", topic=self.place.topic, partition=self.place.partition)
 
     def _decide(self, record: RawRecord, effects: Effects) -> None:
         ingest(record, self._context, effects)
 
     async def _commit(self, effects: Effects, next_offset: int | None) -> None:
         await self._transactions.commit(effects.outgoing, next_offset)
-        log.debug("ingest.committed", **self.place._asdict(), **effects.counts)
+        log.debug("ingest.committed", topic=self.place.topic, partition=self.place.partition, **effects.counts)
 
     async def _check(self, now_ms: int) -> None:
         """Nothing is done without a record."""

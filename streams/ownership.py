@@ -79,7 +79,6 @@ class PartitionOwners:
         self._factory.close()
 
     async def _open_one(self, place: TopicPartition) -> None:
-        where = place._asdict()
         while True:
             # Known from its first moment, so that a revocation while it opens drops it too.
             owner = self._owners[place] = self._factory.new_owner(place, self._lost)
@@ -88,11 +87,11 @@ class PartitionOwners:
             # Revoked while it opened: whatever then fails of the closed producer and store is of no account.
             except Exception as error:
                 if self._owners.get(place) is not owner:
-                    log.debug("partition.open_given_up", **where, error=type(error).__name__)
+                    log.debug("partition.open_given_up", topic=place.topic, partition=place.partition, error=type(error).__name__)
                     return
                 if not isinstance(error, RetryLater):
                     raise
-                log.warning("partition.open_retried", **where, error=str(error))
+                log.warning("partition.open_retried", topic=place.topic, partition=place.partition, reason=str(error))
                 self._drop(place)
                 await self._await_released()
                 await asyncio.sleep(OPEN_RETRY_S)
@@ -102,7 +101,7 @@ class PartitionOwners:
     def _lost(self, place: TopicPartition, error: MemostreamError) -> None:
         if place not in self._owners:
             return
-        log.warning("partition.lost", **place._asdict(), error=str(error))
+        log.warning("partition.lost", topic=place.topic, partition=place.partition, reason=str(error))
         self._drop(place)
         asyncio.get_running_loop().call_later(REJOIN_DELAY_S, self.request_rejoin)
 
