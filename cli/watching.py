@@ -168,10 +168,12 @@ def describe_dead_letter(headers: Mapping[str, str]) -> Text:
     position = "/".join(
         headers.get(name, "?") for name in (names.ERROR_TOPIC, names.ERROR_PARTITION, names.ERROR_OFFSET)
     )
+    expression = headers.get(names.ERROR_EXPRESSION)
     return Text.assemble(
         ("! dead letter ", "red"),
         (position, "bold"),
         f" {headers.get(names.ERROR_REASON, '?')}: {printable(headers.get(names.ERROR_MESSAGE, ''))}",
+        "" if expression is None else f" [{printable(expression)}]",
     )
 
 

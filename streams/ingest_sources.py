@@ -1,9 +1,10 @@
 """The topics of `ingest.sources` on the broker: that they are there, and that none of them is ours."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings
+from schemas.mapping import IngestSource
+from schemas.settings import KafkaSettings, Settings
 from streams.clients import admin
 from streams.topics import declarations, partition_counts
 
@@ -19,15 +20,15 @@ def check_sources(settings: Settings) -> None:
             )
 
 
-async def source_partitions(settings: Settings) -> Mapping[str, int]:
+async def source_partitions(kafka: KafkaSettings, sources: Iterable[IngestSource]) -> Mapping[str, int]:
     """Partition counts of the sources; raises ConfigurationError that names those that do not exist.
 
     They are never created: a topic of the wrong name would stay empty, and nobody would notice.
     """
-    topics = [source.topic for source in settings.ingest.sources]
+    topics = [source.topic for source in sources]
     if not topics:
         return {}
-    async with admin(settings.kafka) as client:
+    async with admin(kafka) as client:
         counts = await partition_counts(client, topics)
     missing = [topic for topic in topics if topic not in counts]
     if missing:

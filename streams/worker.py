@@ -54,7 +54,7 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
     if settings.without_effect:
         log.warning("settings.without_effect", reasons=list(settings.without_effect))
     check_sources(settings)
-    source_counts = await source_partitions(settings) if "ingest" in roles else {}
+    source_counts = await source_partitions(settings.kafka, settings.ingest.sources if "ingest" in roles else ())
     partitions = await ensure_topics(settings.kafka, settings.buffer)
     async with AsyncExitStack() as stack:
         # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
@@ -102,7 +102,7 @@ async def _enter_storage_roles(
     if "extraction" in roles:
         extractor = create_extractor(settings)
         stack.push_async_callback(extractor.close)
-        if extractor.identity.name == "offline":
+        if settings.extraction.provider == "offline":
             log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
         topics = Topics(settings.kafka.topic_prefix)
         sources = [source.topic for source in settings.ingest.sources]
