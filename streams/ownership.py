@@ -87,7 +87,8 @@ class PartitionOwners:
             # Revoked while it opened: whatever then fails of the closed producer and store is of no account.
             except Exception as error:
                 if self._owners.get(place) is not owner:
-                    log.debug("partition.open_given_up", topic=place.topic, partition=place.partition, error=type(error).__name__)
+                    name = type(error).__name__
+                    log.debug("partition.open_given_up", topic=place.topic, partition=place.partition, error=name)
                     return
                 if not isinstance(error, RetryLater):
                     raise
