@@ -14,6 +14,7 @@ from agents.faults import CUT_DIFFERENTLY, UNSUPPORTED_CONTENT, Findings, Parked
 from schemas.conversation import messages_of
 from schemas.errors import EndpointRefused, RetryLater
 from schemas.memory import Extraction, MemoryUpdate, Profile
+from schemas.profile_schema import ProfilePolicy
 from schemas.windows import Position, Unit, Window
 from storage.applying import Application, ParkedUnit, ProfileMoved, UnitsMoved, apply
 from storage.errors import translated
@@ -125,12 +126,14 @@ class Applier:
             async with self._deps.engine.connect() as connection:
                 book = await look_up_units(connection, *user, {unit.blob_id for unit in units})
                 profile = await read_profile(connection, *user)
+        # One policy for the whole attempt: facts are merged by the rules that they were extracted by.
+        policy = await self._deps.policy_of_project(user[0])
         plan = plan_units(units, book)
-        findings = await self._extract(user, plan.remaining, profile)
+        findings = await self._extract(user, plan.remaining, profile, policy)
         while True:
-            merged = await self._merge(user, findings, profile)
+            merged = await self._merge(user, findings, profile, policy)
             if merged.reason:
-                findings = await self._without(user, findings, merged, profile)
+                findings = await self._without(user, findings, merged, profile, policy)
                 continue
             application = Application(
                 *user,
@@ -143,7 +146,7 @@ class Applier:
                     for parked in plan.parked + findings.parked
                 ),
                 skipped=plan.skipped,
-                extractor=self._endpoint.identity,
+                extractor=self._endpoint.identity(policy),
                 window_positions={window.window_id: position for window, position in windows},
                 keep_blobs=self._deps.keep_blobs,
             )
@@ -169,19 +172,21 @@ class Applier:
             )
             return True
 
-    async def _extract(self, user: UserKey, units: Sequence[Unit], profile: Profile) -> Findings:
+    async def _extract(self, user: UserKey, units: Sequence[Unit], profile: Profile, policy: ProfilePolicy) -> Findings:
         if not units:
             return Findings()
-        return await extract_units(lambda messages: self._endpoint.extract(user, messages, profile), units)
+        return await extract_units(lambda messages: self._endpoint.extract(user, messages, profile, policy), units)
 
-    async def _merge(self, user: UserKey, findings: Findings, profile: Profile) -> Merged:
+    async def _merge(self, user: UserKey, findings: Findings, profile: Profile, policy: ProfilePolicy) -> Merged:
         if not findings.applied:
             return Merged(MemoryUpdate())
         return await merge_topics(
-            lambda extraction: self._endpoint.merge(user, extraction, profile), findings.extraction
+            lambda extraction: self._endpoint.merge(user, extraction, profile, policy), findings.extraction
         )
 
-    async def _without(self, user: UserKey, findings: Findings, merged: Merged, profile: Profile) -> Findings:
+    async def _without(
+        self, user: UserKey, findings: Findings, merged: Merged, profile: Profile, policy: ProfilePolicy
+    ) -> Findings:
         """Park what the refused facts were taken from, and extract the rest again without it."""
         behind, others = units_behind(findings.applied, merged.refused)
         if not behind:
@@ -190,7 +195,9 @@ class Applier:
             parked=tuple(Parked(unit, merged.reason, merged.detail, "merge", merged.exception) for unit in behind)
         )
         return (
-            replace(findings, extraction=Extraction(), applied=()) + poison + await self._extract(user, others, profile)
+            replace(findings, extraction=Extraction(), applied=())
+            + poison
+            + await self._extract(user, others, profile, policy)
         )
 
     async def _read_profile(self, user: UserKey) -> Profile:

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from extraction.protocol import Extractor
+from schemas.profile_schema import ProfilePolicy
 from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
 from streams.tracker import Partition
 
@@ -23,6 +24,11 @@ def utc_now() -> datetime:
 async def no_offsets() -> Mapping[Partition, int]:
     """For a worker that was given no way to ask: what lies before a forget on its own partition counts still."""
     return {}
+
+
+async def default_policy(project_id: str) -> ProfilePolicy:  # noqa: ARG001
+    """For a worker that was given no policy."""
+    return ProfilePolicy()
 
 
 class Health:
@@ -60,7 +66,8 @@ class ExtractionDeps:
 
     `worker_name` is this worker's own among all of the group, for claims on held users. `keep_blobs` keeps message
     text in Postgres, too. `end_offsets` asks the broker for those of `chat-messages` and all ingest sources, which a
-    forget stores; it raises RetryLater when the broker is away.
+    forget stores; it raises RetryLater when the broker is away. `policy_of_project` tells what a project's extraction
+    asks for and keeps; it raises RetryLater when Postgres is away.
     """
 
     engine: AsyncEngine
@@ -74,5 +81,6 @@ class ExtractionDeps:
     clock: Clock = field(default_factory=Clock)
     keep_blobs: bool = False
     end_offsets: Callable[[], Awaitable[Mapping[Partition, int]]] = no_offsets
+    policy_of_project: Callable[[str], Awaitable[ProfilePolicy]] = default_policy
     commit_interval_s: float = 1.0
     hold_poll_s: float = 1.0

@@ -11,6 +11,7 @@ from extraction.protocol import Extractor
 from schemas.conversation import Message
 from schemas.errors import ContentRejected, RetryLater
 from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile
+from schemas.profile_schema import ProfilePolicy
 
 log = structlog.get_logger()
 
@@ -32,16 +33,21 @@ class Endpoint:
             "merge": EndpointJudge(failing_users_limit),
         }
 
-    @property
-    def identity(self) -> ExtractorIdentity:
-        return self._extractor.identity
+    def identity(self, policy: ProfilePolicy) -> ExtractorIdentity:
+        return self._extractor.identity(policy)
 
-    async def extract(self, user: UserKey, messages: Sequence[Message], profile: Profile) -> Extraction:
-        return await self._judged("extract", user, lambda: self._extractor.extract(messages, profile), 0)
+    async def extract(
+        self, user: UserKey, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy
+    ) -> Extraction:
+        return await self._judged("extract", user, lambda: self._extractor.extract(messages, profile, policy), 0)
 
-    async def merge(self, user: UserKey, extraction: Extraction, profile: Profile) -> MemoryUpdate:
+    async def merge(
+        self, user: UserKey, extraction: Extraction, profile: Profile, policy: ProfilePolicy
+    ) -> MemoryUpdate:
         completions = extraction.usage.completions
-        return await self._judged("merge", user, lambda: self._extractor.merge(extraction, profile), completions)
+        return await self._judged(
+            "merge", user, lambda: self._extractor.merge(extraction, profile, policy), completions
+        )
 
     async def _judged(
         self, step: Step, user: UserKey, call: Callable[[], Awaitable[Result]], completions_before: int

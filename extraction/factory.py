@@ -1,15 +1,19 @@
 """Builds the extractor and the embedder that the settings name."""
 
+from functools import lru_cache
 from typing import Final
 
 from extraction.pipeline import Pipeline
 from extraction.protocol import Embedder, Extractor
 from schemas.errors import ConfigurationError
 from schemas.memory import ExtractorIdentity
+from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 
 # Of the steps and the merge; raise it when the same prompts and model would give other memory.
 EXTRACTION_VERSION: Final = "1"
+# Policies whose hash is remembered.
+MAX_IDENTITIES: Final = 256
 
 
 def create_extractor(settings: Settings) -> Extractor:
@@ -24,16 +28,15 @@ def create_extractor(settings: Settings) -> Extractor:
     from extraction.endpoint.client import open_client
     from extraction.endpoint.provider import EndpointSteps
     from extraction.prompting import prompt_hash
-    from extraction.slots import render_slots, slots_of
 
     llm = settings.llm
     client = open_client(llm.base_url, llm.api_key, llm.timeout_s, llm.default_headers, llm.default_query)
-    slots = render_slots(slots_of(settings.profile))
-    identity = ExtractorIdentity(
-        "openai", EXTRACTION_VERSION, llm.model, prompt_hash(settings.extraction.system_prompt, slots)
-    )
-    steps = EndpointSteps(ChatEndpoint(client, llm), settings.extraction, slots)
-    return Pipeline(identity, steps, create_embedder(settings))
+
+    @lru_cache(maxsize=MAX_IDENTITIES)
+    def identity(policy: ProfilePolicy) -> ExtractorIdentity:
+        return ExtractorIdentity("openai", EXTRACTION_VERSION, llm.model, prompt_hash(policy))
+
+    return Pipeline(identity, EndpointSteps(ChatEndpoint(client, llm)), create_embedder(settings))
 
 
 def create_embedder(settings: Settings) -> Embedder | None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from extraction.slots import SINGLE_VALUED
 from schemas.memory import Fact, Profile, Slot, SlotChange
+from schemas.profile_schema import ProfilePolicy
 from schemas.windows import MessageId
 
 SEPARATOR: Final = "; "
@@ -62,7 +62,7 @@ def equal(known: str, memo: str) -> bool:
     return normalise(known) == normalise(memo)
 
 
-def plan_merge(facts: Iterable[Fact], profile: Profile, covers: Covers = equal) -> MergePlan:
+def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, covers: Covers = equal) -> MergePlan:
     """Sort facts into new slots, facts that change nothing, and open slots.
 
     `covers(known, memo)` is true where the memo adds nothing to what is known.
@@ -79,7 +79,7 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, covers: Covers = equal) 
             dropped.append((fact, "empty"))
     for name, group in groups.items():
         slot = by_name.get(name)
-        if name in SINGLE_VALUED:
+        if policy.single_valued(*name):
             kept, left_out = _keep_newest(group, slot)
         else:
             kept, left_out = _keep_unknown(group, slot, covers)

@@ -1,7 +1,7 @@
 """The steps joined: extract, then merge with embed beside it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from extraction.embed import embed
@@ -9,18 +9,19 @@ from extraction.merge import Answer, MergePlan, resolve
 from extraction.protocol import Embedder
 from schemas.conversation import Message
 from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
+from schemas.profile_schema import ProfilePolicy
 
 
 class Steps(Protocol):
     """What a provider adds to the pipeline."""
 
-    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
+    async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
         """Facts, gists and a summary of one or more messages, not embedded."""
 
-    def plan(self, extraction: Extraction, profile: Profile) -> MergePlan:
+    def plan(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MergePlan:
         """What is new, what is known, and what is left to decide; without a call."""
 
-    async def decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
+    async def decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
         """One answer for each open slot, in order; not called where there is none."""
 
     async def close(self) -> None: ...
@@ -29,23 +30,24 @@ class Steps(Protocol):
 class Pipeline:
     """An Extractor made of a provider's steps; `embedder` None embeds nothing."""
 
-    def __init__(self, identity: ExtractorIdentity, steps: Steps, embedder: Embedder | None) -> None:
+    def __init__(
+        self, identity: Callable[[ProfilePolicy], ExtractorIdentity], steps: Steps, embedder: Embedder | None
+    ) -> None:
         self._identity = identity
         self._steps = steps
         self._embedder = embedder
 
-    @property
-    def identity(self) -> ExtractorIdentity:
-        return self._identity
+    def identity(self, policy: ProfilePolicy) -> ExtractorIdentity:
+        return self._identity(policy)
 
-    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
+    async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
         if not any(message.content.strip() for message in messages):
             return Extraction()
-        return await self._steps.extract(messages, profile)
+        return await self._steps.extract(messages, profile, policy)
 
-    async def merge(self, extraction: Extraction, profile: Profile) -> MemoryUpdate:
-        plan = self._steps.plan(extraction, profile)
-        deciding = asyncio.create_task(self._decide(plan))
+    async def merge(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MemoryUpdate:
+        plan = self._steps.plan(extraction, profile, policy)
+        deciding = asyncio.create_task(self._decide(plan, policy))
         embedding = asyncio.create_task(self._embed(extraction))
         try:
             # Where one call fails, the other's answer would be thrown away, so it is not waited for.
@@ -66,10 +68,10 @@ class Pipeline:
         if self._embedder is not None:
             await self._embedder.close()
 
-    async def _decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
+    async def _decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
         if not plan.open_slots:
             return (), Usage()
-        return await self._steps.decide(plan)
+        return await self._steps.decide(plan, policy)
 
     async def _embed(self, extraction: Extraction) -> Extraction:
         if self._embedder is None:

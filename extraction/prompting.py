@@ -11,8 +11,10 @@ from typing import Final, Literal
 
 from extraction.merge import OpenSlot
 from extraction.replies import ExtractReply, MergeReply, strict_schema
+from extraction.slots import render_slots
 from schemas.conversation import Message
 from schemas.memory import Profile
+from schemas.profile_schema import ProfilePolicy
 
 Language = Literal["en", "zh"]
 PromptName = Literal["role", "extract", "extract_input", "merge", "merge_input", "repair"]
@@ -41,15 +43,15 @@ def render(language: Language, name: PromptName, **values: str) -> str:
     return Template(load(language, name)).substitute(values).strip()
 
 
-def prompt_hash(system_prompt: str | None, slots: str) -> str:
-    """SHA-256 over all prompts of all languages, the reply schemas, the rendered slots and the replaced role text."""
+def prompt_hash(policy: ProfilePolicy) -> str:
+    """SHA-256 over all prompts of all languages, the reply schemas and the policy."""
     digest = hashlib.sha256()
     for language in LANGUAGES:
         for name in PROMPT_NAMES:
             digest.update(f"{language}/{name}\n{load(language, name)}\n".encode())
     for model in (ExtractReply, MergeReply):
         digest.update(json.dumps(strict_schema(model), sort_keys=True).encode())
-    digest.update(json.dumps([slots, system_prompt]).encode())
+    digest.update(repr(policy).encode())
     return digest.hexdigest()
 
 
@@ -59,10 +61,10 @@ def language_of(texts: Iterable[str]) -> Language:
     return "zh" if 2 * len(_CJK.findall(text)) > len(_LATIN.findall(text)) else "en"
 
 
-def extract_system(language: Language, system_prompt: str | None, slots: str) -> str:
-    """The fixed part, the same for every user, so that endpoints can cache it; `slots` are rendered."""
-    role = system_prompt or load(language, "role").strip()
-    return render(language, "extract", role=role, slots=slots, schema=_schema_text("extract"))
+def extract_system(language: Language, policy: ProfilePolicy) -> str:
+    """The fixed part, the same for every user of a policy, so that endpoints can cache it."""
+    role = policy.system_prompt or load(language, "role").strip()
+    return render(language, "extract", role=role, slots=render_slots(policy.slots), schema=_schema_text("extract"))
 
 
 def extract_input(language: Language, messages: Sequence[Message], profile: Profile) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from schemas.conversation import Message
 from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
+from schemas.profile_schema import ProfilePolicy
 
 
 class Extractor(Protocol):
@@ -17,17 +18,17 @@ class Extractor(Protocol):
     the conversation must be split, and ContentRejected when it must be bisected.
     """
 
-    @property
-    def identity(self) -> ExtractorIdentity: ...
+    def identity(self, policy: ProfilePolicy) -> ExtractorIdentity:
+        """What a change is signed with; `prompt_hash` covers the policy, too."""
 
-    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
+    async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
         """What the user says in `messages`, which are in the order of the conversation.
 
         No message gives an empty extraction without a call. Of `profile` only the names of the slots are
         used, so that the same things are called the same; the result stays valid when the profile changes.
         """
 
-    async def merge(self, extraction: Extraction, profile: Profile) -> MemoryUpdate:
+    async def merge(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MemoryUpdate:
         """The changes that bring `profile` up to date; a model decides only on slots holding something else.
 
         Embeds what is not embedded yet, beside that call. To merge again on a newer profile, pass the

@@ -1,8 +1,10 @@
-"""The slots of a profile as people configure them: topics, their sub_topics, and what belongs there."""
+"""What a profile may hold: its slots as people configure them, and the policy that extraction follows."""
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -25,6 +27,7 @@ def _one_line(value: str | None) -> str | None:
 
 Name = Annotated[str, AfterValidator(unify_name)]
 Description = Annotated[str | None, AfterValidator(_one_line)]
+PolicyLanguage = Literal["auto", "en", "zh"]
 
 
 class _SlotModel(BaseModel):
@@ -64,6 +67,13 @@ class ProfileTopic(_SlotModel):
         return value
 
 
+class EventTag(_SlotModel):
+    """A tag that events may carry."""
+
+    name: Name = Field(description="Its name.")
+    description: Description = Field(None, description="What its value says.")
+
+
 def join_topics(topics: Iterable[ProfileTopic]) -> tuple[ProfileTopic, ...]:
     """Each topic once, in the order of first mention, with the sub_topics of all its mentions.
 
@@ -79,3 +89,80 @@ def join_topics(topics: Iterable[ProfileTopic]) -> tuple[ProfileTopic, ...]:
             topic=topic.topic, description=description, sub_topics=tuple(sub_topics.values())
         )
     return tuple(joined.values())
+
+
+# Memobase's default topics, so that profiles look as its users know them.
+DEFAULT_SLOTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "basic_info": ("name", "age", "gender", "birth_date", "nationality", "ethnicity", "language_spoken"),
+    "contact_info": ("email", "phone", "city", "country"),
+    "education": ("school", "degree", "major"),
+    "demographics": ("marital_status", "number_of_children", "household_income"),
+    "work": ("company", "title", "working_industry", "previous_projects", "work_skills"),
+    "interest": ("books", "movies", "music", "foods", "sports"),
+    "psychological": ("personality", "values", "beliefs", "motivations", "goals"),
+    "life_event": ("marriage", "relocation", "retirement"),
+}
+
+DEFAULT_TOPICS: Final = tuple(
+    ProfileTopic(topic=topic, sub_topics=tuple(SubTopic(name=name) for name in names))
+    for topic, names in DEFAULT_SLOTS.items()
+)
+
+# A newer statement replaces an older one; every other slot gathers what is said.
+SINGLE_VALUED: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        ("basic_info", "name"),
+        ("basic_info", "age"),
+        ("basic_info", "gender"),
+        ("basic_info", "birth_date"),
+        ("contact_info", "email"),
+        ("contact_info", "phone"),
+        ("contact_info", "city"),
+        ("contact_info", "country"),
+        ("demographics", "marital_status"),
+        ("demographics", "number_of_children"),
+        ("demographics", "household_income"),
+        ("work", "company"),
+        ("work", "title"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ProfilePolicy:
+    """What one project's extraction asks for and keeps; a value, so it can be compared and hashed.
+
+    `strict` keeps facts of `slots` only. `validate` shows every fact to the merge step's model, taken slot or not,
+    unless its slot says otherwise. No `event_tags`: events carry none. `system_prompt` replaces the role text.
+    """
+
+    slots: tuple[ProfileTopic, ...] = DEFAULT_TOPICS
+    strict: bool = False
+    validate: bool = False
+    max_sub_topics: int = 15
+    max_memo_tokens: int = 128
+    event_tags: tuple[EventTag, ...] = ()
+    event_theme: str | None = None
+    language: PolicyLanguage = "auto"
+    system_prompt: str | None = None
+
+    def slot(self, topic: str, sub_topic: str) -> SubTopic | None:
+        """What is configured of a slot; None where it is not, or its topic leaves its slots to the model."""
+        return self._by_name.get((topic, sub_topic))
+
+    def allows(self, topic: str, sub_topic: str) -> bool:
+        """Whether a fact may stand there: any, unless the policy is strict; a topic without sub_topics takes any."""
+        return not self.strict or topic in self._open_topics or (topic, sub_topic) in self._by_name
+
+    def single_valued(self, topic: str, sub_topic: str) -> bool:
+        """Whether a newer statement simply replaces an older one; a slot with an update_description says it itself."""
+        slot = self.slot(topic, sub_topic)
+        return (topic, sub_topic) in SINGLE_VALUED and (slot is None or slot.update_description is None)
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], SubTopic]:
+        return {(topic.topic, slot.name): slot for topic in self.slots for slot in topic.sub_topics}
+
+    @cached_property
+    def _open_topics(self) -> frozenset[str]:
+        return frozenset(topic.topic for topic in self.slots if not topic.sub_topics)

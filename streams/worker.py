@@ -15,12 +15,23 @@ from agents.dependencies import ExtractionDeps, utc_now
 from agents.ingest import create_ingest_app
 from extraction.factory import create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
+from schemas.policies import policy_of
+from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from storage.database import create_engine
 from storage.migrate import migrate
 from storage.partitions import keep_unit_partitions
 from streams.faust_app import FaustApp, new_app
+from streams.health import (
+    DatabaseWatch,
+    Reasons,
+    WorkerHealth,
+    nothing_wrong,
+    serve_probes,
+    watch_problems,
+    watch_state,
+)
 from streams.ingest_sources import check_sources, source_partitions
 from streams.offsets import end_offsets
 from streams.relay import Relay
@@ -44,33 +55,43 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
         raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}, not {', '.join(sorted(roles))}")
     stop = stop or asyncio.Event()
     failures: list[BaseException] = []
+    health = WorkerHealth(roles)
 
     def on_fatal(error: BaseException) -> None:
         # At once: what fails while all stops must not hide it.
         log.error("worker.failed", exc_info=error)
         failures.append(error)
+        health.fail(error)
         stop.set()
 
     if settings.without_effect:
         log.warning("settings.without_effect", reasons=list(settings.without_effect))
     check_sources(settings)
-    source_counts = await source_partitions(settings.kafka, settings.ingest.sources if "ingest" in roles else ())
-    partitions = await ensure_topics(settings.kafka, settings.buffer)
     async with AsyncExitStack() as stack:
+        # First, so that a start that takes long is seen to be alive.
+        await stack.enter_async_context(serve_probes(settings.worker, health))
+        source_counts = await source_partitions(settings.kafka, settings.ingest.sources if "ingest" in roles else ())
+        partitions = await ensure_topics(settings.kafka, settings.buffer)
         # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
         if roles & {"extraction", "relay"}:
-            await _enter_storage_roles(stack, settings, roles, partitions, on_fatal)
+            await _enter_storage_roles(stack, settings, roles, partitions, on_fatal, health)
         if "buffer" in roles:
             count_tokens = token_counter(
                 settings.buffer.tokenizer, lambda reason: log.warning("buffer.tokens_estimated", reason=reason)
             )
             app = create_buffer_app(settings.kafka, settings.buffer, partitions, count_tokens, on_fatal)
             await stack.enter_async_context(_running_app(app, on_fatal))
+            health.watch("buffer", _reads(app))
         if source_counts:
             app = create_ingest_app(settings, source_counts, on_fatal)
             await stack.enter_async_context(_running_app(app, on_fatal))
+            health.watch("ingest", _reads(app))
+        elif "ingest" in roles:
+            # Nothing is to be read, so there is nothing to wait for.
+            health.watch("ingest", nothing_wrong)
         log.info("worker.started", roles=sorted(roles), partitions=partitions)
         await stop.wait()
+        health.stop()
         log.info("worker.stopping")
     return EXIT_FATAL if failures else EXIT_OK
 
@@ -90,20 +111,29 @@ async def _enter_storage_roles(
     roles: frozenset[str],
     partitions: int,
     on_fatal: Callable[[BaseException], None],
+    health: WorkerHealth,
 ) -> None:
     await migrate_database(settings)
     engine = create_engine(settings.storage)
     stack.push_async_callback(engine.dispose)
+    health.watch("database", DatabaseWatch(engine).reasons)
     await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
     worker_name = f"{socket.gethostname()}-{os.getpid()}"
     if "relay" in roles:
         relay = Relay(engine, settings.kafka, settings.relay, worker_name)
         await stack.enter_async_context(_running(relay.run(), on_fatal, relay.stop, settings.worker.shutdown_timeout_s))
+        # Without shards it is ready, too: others may hold them all.
+        health.watch("relay", nothing_wrong)
     if "extraction" in roles:
         extractor = create_extractor(settings)
         stack.push_async_callback(extractor.close)
         if settings.extraction.provider == "offline":
             log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
+        policy = policy_of(settings)
+
+        async def policy_of_project(_: str) -> ProfilePolicy:
+            return policy
+
         topics = Topics(settings.kafka.topic_prefix)
         sources = [source.topic for source in settings.ingest.sources]
         app = new_app(topics.extraction_group, settings.kafka, partitions)
@@ -117,9 +147,15 @@ async def _enter_storage_roles(
             worker_name=worker_name,
             keep_blobs=settings.storage.persistent_chat_blobs,
             end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
+            policy_of_project=policy_of_project,
         )
         extraction.register(app, topics.extraction_windows, partitions, deps)
         await stack.enter_async_context(_running_app(app, on_fatal))
+        health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
+
+
+def _reads(app: FaustApp) -> Reasons:
+    return watch_state(lambda: app.is_settled, "its partitions are not assigned yet, or their state is being loaded")
 
 
 @asynccontextmanager

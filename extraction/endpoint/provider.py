@@ -10,21 +10,19 @@ from extraction.prompting import Language
 from extraction.replies import EventReply, ExtractReply, FactReply, MergeReply
 from schemas.conversation import Message
 from schemas.memory import Extraction, Fact, Gist, Profile, Usage
-from schemas.settings import ExtractionSettings
+from schemas.profile_schema import ProfilePolicy
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSteps:
-    """Steps of the pipeline by a chat model; `slots` are as the prompt shows them."""
+    """Steps of the pipeline by a chat model."""
 
     chat: ChatEndpoint
-    settings: ExtractionSettings
-    slots: str
 
-    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
-        language = self._language(message.content for message in messages)
+    async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
+        language = _language(policy, (message.content for message in messages))
         reply, usage = await self.chat.ask(
-            prompting.extract_system(language, self.settings.system_prompt, self.slots),
+            prompting.extract_system(language, policy),
             prompting.extract_input(language, messages, profile),
             ExtractReply,
             len(messages),
@@ -32,11 +30,11 @@ class EndpointSteps:
         )
         return to_extraction(reply, messages, usage)
 
-    def plan(self, extraction: Extraction, profile: Profile) -> MergePlan:
-        return plan_merge(extraction.facts, profile)
+    def plan(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MergePlan:
+        return plan_merge(extraction.facts, profile, policy)
 
-    async def decide(self, plan: MergePlan) -> tuple[Sequence[Answer], Usage]:
-        language = self._language(item.news for item in plan.open_slots)
+    async def decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
+        language = _language(policy, (item.news for item in plan.open_slots))
         reply, usage = await self.chat.ask(
             prompting.merge_system(language),
             prompting.merge_input(language, plan.open_slots),
@@ -49,9 +47,6 @@ class EndpointSteps:
 
     async def close(self) -> None:
         await self.chat.client.close()
-
-    def _language(self, texts: Iterable[str]) -> Language:
-        return prompting.language_of(texts) if self.settings.language == "auto" else self.settings.language
 
 
 def to_extraction(reply: ExtractReply, messages: Sequence[Message], usage: Usage) -> Extraction:
@@ -67,6 +62,10 @@ def to_extraction(reply: ExtractReply, messages: Sequence[Message], usage: Usage
         occurred_at=max(message.occurred_at for message in messages),
         usage=usage,
     )
+
+
+def _language(policy: ProfilePolicy, texts: Iterable[str]) -> Language:
+    return prompting.language_of(texts) if policy.language == "auto" else policy.language
 
 
 def _fact(reply: FactReply, messages: Sequence[Message]) -> Fact:

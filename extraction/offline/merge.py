@@ -4,8 +4,8 @@ import re
 from typing import Final
 
 from extraction.merge import Answer, MergePlan, OpenSlot, normalise, pieces_of, plan_merge
-from extraction.slots import SINGLE_VALUED
 from schemas.memory import Extraction, Profile
+from schemas.profile_schema import ProfilePolicy
 
 # A slot that holds this many pieces takes no more: nobody shortens it here.
 MAX_PIECES: Final = 32
@@ -29,14 +29,14 @@ def _stem(word: str) -> str:
 _FILLING: Final = frozenset(_stem(word) for word in _FILLING_WORDS.split())
 
 
-def plan_by_rules(extraction: Extraction, profile: Profile) -> MergePlan:
+def plan_by_rules(extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MergePlan:
     """The plan without facts that say less than what is known, and those for which a slot has no room."""
-    plan = plan_merge(extraction.facts, profile, covers)
+    plan = plan_merge(extraction.facts, profile, policy, covers)
     dropped = list(plan.dropped)
     open_slots: list[OpenSlot] = []
     for item in plan.open_slots:
         room = len(item.facts)
-        if (item.slot.topic, item.slot.sub_topic) not in SINGLE_VALUED:
+        if not policy.single_valued(item.slot.topic, item.slot.sub_topic):
             room = max(0, MAX_PIECES - len(pieces_of(item.slot.content)))
         dropped.extend((fact, "full") for fact in item.facts[room:])
         if item.facts[:room]:
@@ -44,8 +44,8 @@ def plan_by_rules(extraction: Extraction, profile: Profile) -> MergePlan:
     return MergePlan(plan.changes, tuple(dropped), tuple(open_slots))
 
 
-def answer_by_rule(item: OpenSlot) -> Answer:
-    if (item.slot.topic, item.slot.sub_topic) in SINGLE_VALUED:
+def answer_by_rule(item: OpenSlot, policy: ProfilePolicy) -> Answer:
+    if policy.single_valued(item.slot.topic, item.slot.sub_topic):
         return Answer("update", item.facts[-1].memo)
     return Answer("append")
 

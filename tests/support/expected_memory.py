@@ -10,6 +10,7 @@ import orjson
 from extraction.factory import create_extractor
 from schemas.conversation import conversation_of
 from schemas.memory import MemoryUpdate, Profile, Slot
+from schemas.policies import policy_of
 from schemas.records import parse_record
 from schemas.settings import BufferSettings, Settings
 from schemas.windows import Window, decode_window
@@ -41,11 +42,12 @@ def windows_of(lines: Iterable[bytes], buffer: BufferSettings) -> list[Window]:
 async def expected_facts(lines: Iterable[bytes], settings: Settings) -> Facts:
     """(user, topic, sub-topic, content) of every profile entry, by the offline extractor."""
     extractor = create_extractor(settings)
+    policy = policy_of(settings)
     profiles: defaultdict[str, Profile] = defaultdict(Profile)
     for window in windows_of(lines, settings.buffer):
         profile = profiles[window.user_id]
-        extraction = await extractor.extract(conversation_of(window.units), profile)
-        update = await extractor.merge(extraction, profile)
+        extraction = await extractor.extract(conversation_of(window.units), profile, policy)
+        update = await extractor.merge(extraction, profile, policy)
         profiles[window.user_id] = _updated(profile, update)
     return {
         (user_id, slot.topic, slot.sub_topic, slot.content)

@@ -16,6 +16,7 @@ from schemas.memory import (
     SlotChange,
     Usage,
 )
+from schemas.profile_schema import ProfilePolicy
 from schemas.records import Command
 from schemas.windows import Position, Unit, Window, WindowCommand
 
@@ -83,15 +84,16 @@ class ScriptedExtractor:
     `calls` are the texts of each call to `extract`, in order.
     """
 
-    identity = ExtractorIdentity(name="scripted", version="1", model="none", prompt_hash="0")
-
     def __init__(self, rule: Rule = accept) -> None:
         self.rule = rule
         self.calls: list[list[str]] = []
         self.merges: list[Extraction] = []
         self.merge_rule: Callable[[Extraction, Profile], Awaitable[None]] | None = None
 
-    async def extract(self, messages: Sequence[Message], profile: Profile) -> Extraction:
+    def identity(self, policy: ProfilePolicy) -> ExtractorIdentity:
+        return ExtractorIdentity(name="scripted", version="1", model="none", prompt_hash="0")
+
+    async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
         self.calls.append([message.content for message in messages])
         await self.rule(messages)
         facts = tuple(
@@ -107,7 +109,7 @@ class ScriptedExtractor:
         gists = tuple(Gist(fact.memo, fact.message_ids, fact.occurred_at) for fact in facts)
         return Extraction(facts, gists, None, (), datetime.now(UTC), usage=Usage(completions=1))
 
-    async def merge(self, extraction: Extraction, profile: Profile) -> MemoryUpdate:
+    async def merge(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MemoryUpdate:
         self.merges.append(extraction)
         if self.merge_rule is not None:
             await self.merge_rule(extraction, profile)

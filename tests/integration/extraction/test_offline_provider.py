@@ -6,14 +6,17 @@ import pytest
 from extraction.factory import create_embedder, create_extractor
 from schemas.errors import ConfigurationError
 from schemas.memory import Profile
+from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 from tests.unit.extraction.builders import applied, contents, said
 
 
 async def test_a_conversation_becomes_a_profile_and_embedded_events() -> None:
     extractor = create_extractor(Settings())
-    extraction = await extractor.extract(said("I moved to Oslo. I have two dogs.", "我喜欢爬山"), Profile())
-    update = await extractor.merge(extraction, Profile())
+    extraction = await extractor.extract(
+        said("I moved to Oslo. I have two dogs.", "我喜欢爬山"), Profile(), ProfilePolicy()
+    )
+    update = await extractor.merge(extraction, Profile(), ProfilePolicy())
     assert contents(applied(Profile(), update)) == {
         "life_event/relocation": "moved to Oslo",
         "contact_info/city": "Oslo",
@@ -29,7 +32,7 @@ async def test_a_conversation_becomes_a_profile_and_embedded_events() -> None:
 
 
 async def test_it_says_what_it_is() -> None:
-    identity = create_extractor(Settings()).identity
+    identity = create_extractor(Settings()).identity(ProfilePolicy())
     assert identity.name == "offline"
     assert identity.model.startswith("rules-")
     assert len(identity.prompt_hash) == 64
@@ -37,8 +40,10 @@ async def test_it_says_what_it_is() -> None:
 
 async def test_merging_again_embeds_nothing_again() -> None:
     extractor = create_extractor(Settings())
-    update = await extractor.merge(await extractor.extract(said("I moved to Oslo."), Profile()), Profile())
-    assert (await extractor.merge(update.extraction, Profile())).usage == update.usage
+    update = await extractor.merge(
+        await extractor.extract(said("I moved to Oslo."), Profile(), ProfilePolicy()), Profile(), ProfilePolicy()
+    )
+    assert (await extractor.merge(update.extraction, Profile(), ProfilePolicy())).usage == update.usage
 
 
 async def test_embeddings_of_related_texts_are_nearer_than_of_others() -> None:

@@ -8,6 +8,7 @@ from agents.bisection import extract_units, merge_topics
 from schemas.conversation import Message
 from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater
 from schemas.memory import Extraction, Fact, Gist, MemoryUpdate, Profile, SlotChange, Usage
+from schemas.profile_schema import ProfilePolicy
 from schemas.windows import MessageId
 from tests.support.extracting import ScriptedExtractor, unit
 
@@ -29,7 +30,7 @@ def with_room_for(characters: int) -> ScriptedExtractor:
 
 
 def caller(extractor: ScriptedExtractor):  # type: ignore[no-untyped-def]
-    return lambda messages: extractor.extract(messages, Profile())
+    return lambda messages: extractor.extract(messages, Profile(), ProfilePolicy())
 
 
 async def test_what_goes_in_one_call_is_one_call() -> None:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from extraction.merge import Answer, equal, plan_merge, resolve
 from extraction.offline.merge import MAX_PIECES, covers
-from extraction.offline.provider import OfflineSteps
+from extraction.offline.provider import OfflineSteps, offline_identity
 from extraction.pipeline import Pipeline
-from extraction.slots import SINGLE_VALUED
-from schemas.memory import Extraction, ExtractorIdentity, Fact, MemoryUpdate, Profile
+from schemas.memory import Extraction, Fact, MemoryUpdate, Profile
+from schemas.profile_schema import SINGLE_VALUED, ProfilePolicy
 from tests.unit.extraction.builders import applied, contents, fact, profile, slot
 
 CITY = ("contact_info", "city")
@@ -19,8 +19,8 @@ NAMES = [CITY, ("basic_info", "age"), ("interest", "foods"), ("lifestyle", "pets
 
 
 def merge(facts: list[Fact], into: Profile) -> MemoryUpdate:
-    pipeline = Pipeline(ExtractorIdentity("offline", "1", "rules", ""), OfflineSteps(), None)
-    return asyncio.run(pipeline.merge(Extraction(facts=tuple(facts)), into))
+    pipeline = Pipeline(offline_identity("1"), OfflineSteps(), None)
+    return asyncio.run(pipeline.merge(Extraction(facts=tuple(facts)), into, ProfilePolicy()))
 
 
 facts_of_a_window = st.lists(
@@ -120,7 +120,7 @@ def test_texts_that_differ_in_case_width_and_marks_are_equal() -> None:
 def test_answers_append_replace_or_leave_an_open_slot() -> None:
     held = profile(slot("a", "foods"), slot("b", "drinks"), slot("c", "books"))
     facts = [fact("x", "foods"), fact("y", "drinks"), fact("z", "books")]
-    plan = plan_merge(facts, held)
+    plan = plan_merge(facts, held, ProfilePolicy())
     changes, dropped = resolve(plan, [Answer("append"), Answer("update", "y and b"), Answer("abort")])
     assert [(change.sub_topic, change.after, change.why) for change in changes] == [
         ("foods", "a; x", "append"),
@@ -130,13 +130,13 @@ def test_answers_append_replace_or_leave_an_open_slot() -> None:
 
 
 def test_an_update_to_what_is_there_is_no_change() -> None:
-    plan = plan_merge([fact("x")], profile(slot("a")))
+    plan = plan_merge([fact("x")], profile(slot("a")), ProfilePolicy())
     changes, dropped = resolve(plan, [Answer("update", "a")])
     assert changes == ()
     assert [reason for _, reason in dropped] == ["identical"]
 
 
 def test_new_slots_and_known_facts_leave_nothing_to_decide() -> None:
-    plan = plan_merge([fact("likes tea"), fact("two dogs", "pets")], profile(slot("Likes tea.")))
+    plan = plan_merge([fact("likes tea"), fact("two dogs", "pets")], profile(slot("Likes tea.")), ProfilePolicy())
     assert plan.open_slots == ()
     assert [change.op for change in plan.changes] == ["c"]

@@ -10,9 +10,10 @@ from extraction import prompting
 from extraction.merge import OpenSlot
 from extraction.prompting import LANGUAGES, PROMPT_NAMES, Language, PromptName
 from schemas.memory import Profile
+from schemas.profile_schema import ProfilePolicy, ProfileTopic, SubTopic
 from tests.unit.extraction.builders import fact, profile, said, slot
 
-SLOTS = "- interest: foods, pets"
+POLICY = ProfilePolicy(slots=(ProfileTopic(topic="interest", sub_topics=(SubTopic(name="foods"),)),))
 
 
 def test_both_languages_have_the_same_files_and_no_others() -> None:
@@ -35,26 +36,28 @@ def test_the_reply_fields_named_in_a_prompt_are_the_same_in_both_languages(name:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_system_prompt_is_the_same_for_every_user(language: Language) -> None:
-    text = prompting.extract_system(language, None, SLOTS)
-    assert text == prompting.extract_system(language, None, SLOTS)
+    text = prompting.extract_system(language, POLICY)
+    assert text == prompting.extract_system(language, POLICY)
     assert "$" not in text.replace("$defs", "").replace("$ref", "")
 
 
 def test_a_configured_system_prompt_replaces_the_role_text_only() -> None:
-    text = prompting.extract_system("en", "You are Ada, with $5.", SLOTS)
+    text = prompting.extract_system("en", ProfilePolicy(system_prompt="You are Ada, with $5."))
     assert text.startswith("You are Ada, with $5.\n\n# Task")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_slots_stand_in_the_prompt_as_they_are(language: Language) -> None:
-    text = prompting.extract_system(language, None, "- gaming (what they play, $5 or more): fps")
+    topic = ProfileTopic(topic="gaming", description="what they play, $5 or more", sub_topics=(SubTopic(name="fps"),))
+    text = prompting.extract_system(language, ProfilePolicy(slots=(topic,)))
     assert "\n- gaming (what they play, $5 or more): fps\n" in text
 
 
-def test_the_hash_changes_with_the_role_text_and_the_slots_and_not_by_itself() -> None:
-    first = prompting.prompt_hash(None, SLOTS)
-    assert first == prompting.prompt_hash(None, SLOTS)
-    assert len({first, prompting.prompt_hash("You are Ada.", SLOTS), prompting.prompt_hash(None, "- gaming")}) == 3
+def test_the_hash_changes_with_the_policy_and_not_by_itself() -> None:
+    first = prompting.prompt_hash(ProfilePolicy())
+    assert first == prompting.prompt_hash(ProfilePolicy())
+    others = (POLICY, ProfilePolicy(system_prompt="You are Ada."), ProfilePolicy(strict=True))
+    assert len({first, *map(prompting.prompt_hash, others)}) == 4
 
 
 def test_no_message_can_hold_the_boundary_or_begin_another_message() -> None:

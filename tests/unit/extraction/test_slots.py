@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from extraction.factory import create_extractor
-from extraction.slots import DEFAULT_SLOTS, render_slots, slots_of
+from extraction.slots import render_slots
+from schemas.policies import policy_of, slots_of
+from schemas.profile_schema import DEFAULT_SLOTS
 from schemas.settings import ProfileSettings, Settings
 
 
@@ -54,7 +56,8 @@ def test_a_description_cannot_begin_a_line_of_the_prompt() -> None:
 def test_other_slots_make_another_extractor(key: str) -> None:
     llm = {"extraction": {"provider": "openai"}, "llm": {"api_key": "k"}}
     slots = {"profile": {key: [{"topic": "gaming", "sub_topics": ["fps"]}]}}
-    hashes = [create_extractor(Settings.model_validate(value)).identity.prompt_hash for value in (llm, llm | slots)]
+    both = [Settings.model_validate(value) for value in (llm, llm | slots)]
+    hashes = [create_extractor(settings).identity(policy_of(settings)).prompt_hash for settings in both]
     assert hashes[0] != hashes[1]
 
 
