@@ -39,7 +39,7 @@ MODEL_ENDPOINT: Final = "http://127.0.0.1:11434/v1"
 MODEL_DIMENSION: Final = 768
 DEADLINE_S: Final = 60.0
 POLL_S: Final = 0.05
-VISITS_AT_ONCE: Final = 3
+VISITS_AT_ONCE: Final = 2
 PAGES: Final = [page for page in map(read_page, page_paths()) if page.runs]
 
 
@@ -216,12 +216,11 @@ def environment(programs: Path, service_folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def system(service_folder: Path, environment: dict[str, str]) -> Iterator[Path]:
+@contextlib.contextmanager
+def shared_system(folder: Path, environment: Mapping[str, str]) -> Iterator[Path]:
     """The data folder of a system that runs for all pages but those that start their own."""
-    with reading(service_folder / "pages", environment) as reader:
-        block = Block("sh", "memostream up\n", 0, {"background": "worker.started"})
-        reader.do(Step("run", block))
+    with reading(folder, environment) as reader:
+        reader.do(Step("run", Block("sh", "memostream up\n", 0, {"background": "worker.started"})))
         yield reader.folder / DATA
 
 
@@ -257,26 +256,30 @@ def cities(call: Call) -> dict[str, Any] | None:
 def visits(
     service_folder: Path, environment: dict[str, str], model_endpoint: str, request: pytest.FixtureRequest
 ) -> Iterator[Mapping[str, Future[None]]]:
-    """The visits of all chosen pages, some at once, the long ones first: most of a visit is waiting."""
+    """The visits of all chosen pages, some at once, for most of a visit is waiting; the long ones begin first."""
     chosen: list[Page] = [
         cast(Page, item.callspec.params["page"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.module is request.module
     ]
-    shared: Path | None = None
-    if not all(page.own_system for page in chosen):
-        shared = request.getfixturevalue("system")
+    with contextlib.ExitStack() as stack:
 
-    def visit(page: Page) -> None:
-        with reading(service_folder / Path(page.path).stem, environment, model_endpoint) as reader:
-            if shared is not None and not page.own_system:
-                (reader.folder / DATA).symlink_to(shared)
-            for step in page.steps:
-                reader.do(step)
+        def begin(pages: Sequence[Page], data: Path | None) -> dict[str, Future[None]]:
+            pool = stack.enter_context(ThreadPoolExecutor(VISITS_AT_ONCE))
+            return {page.path: pool.submit(visit, page, data) for page in pages}
 
-    with ThreadPoolExecutor(VISITS_AT_ONCE) as pool:
-        chosen.sort(key=lambda page: not page.own_system)
-        yield {page.path: pool.submit(visit, page) for page in chosen}
+        def visit(page: Page, data: Path | None) -> None:
+            with reading(service_folder / Path(page.path).stem, environment, model_endpoint) as reader:
+                if data is not None:
+                    (reader.folder / DATA).symlink_to(data)
+                for step in page.steps:
+                    reader.do(step)
+
+        visits = begin([page for page in chosen if page.own_system], None)
+        if others := [page for page in chosen if not page.own_system]:
+            data = stack.enter_context(shared_system(service_folder / "pages", environment))
+            visits |= begin(others, data)
+        yield visits
 
 
 @pytest.mark.timeout(900)
