@@ -59,16 +59,11 @@ def chosen_sources(settings: Settings, topic: str | None) -> Sequence[IngestSour
 async def check_topics(settings: Settings, sources: Sequence[IngestSource], sample: Sample) -> list[CheckedSource]:
     """Read a sample of every source, in no consumer group, and map it."""
     counts = await source_partitions(settings.kafka, sources)
-    checked = []
+    for topic, count in counts.items():
+        if sample.partition is not None and sample.partition >= count:
+            raise ConfigurationError(f"{topic} has no partition {sample.partition}; they are 0 to {count - 1}")
     async with topic_scanner(settings.kafka) as scanner:
-        for source in sources:
-            if sample.partition is not None and sample.partition >= counts[source.topic]:
-                raise ConfigurationError(
-                    f"{source.topic} has no partition {sample.partition}; they are 0 to {counts[source.topic] - 1}"
-                )
-            records = await _sampled(scanner, source.topic, sample)
-            checked.append(_checked(settings, source, records))
-    return checked
+        return [_checked(settings, source, await _sampled(scanner, source.topic, sample)) for source in sources]
 
 
 def check_file(settings: Settings, sources: Sequence[IngestSource], file: Path, limit: int) -> list[CheckedSource]:
