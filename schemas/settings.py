@@ -302,6 +302,12 @@ class WorkerSettings(Section):
         20.0, description="Windows that are not finished this long after Ctrl-C are handed back."
     )
     metadata_refresh_s: PositiveFloat = Field(30.0, description="How soon a new partition or broker is noticed.")
+    health_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of GET /livez and /readyz for an orchestrator's probes; null for none."
+    )
+    health_host: str = Field(
+        "127.0.0.1", description="Address that takes the probes; 0.0.0.0 in a container, for they come from outside."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="How a line looks; auto is console on a terminal, else json."

@@ -77,6 +77,18 @@ class _Transport(Transport):
 class FaustApp(faust.App):
     """A Faust app on our transport."""
 
+    _has_joined = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this member of the group has its partitions (perhaps none), with their state, and reads them."""
+        return self._has_joined and not self.rebalancing
+
+    def on_rebalance_end(self) -> None:
+        """Faust's last step of taking partitions up, also when there are none."""
+        super().on_rebalance_end()
+        self._has_joined = True
+
     def _create_directories(self) -> None:
         """Faust's tables keep nothing on disk here; it would leave empty folders in the working directory."""
 

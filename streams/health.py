@@ -1,0 +1,159 @@
+"""Answers an orchestrator's probes over HTTP: whether this worker turns, and whether it does its work."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from schemas.errors import ConfigurationError
+from schemas.settings import WorkerSettings
+from storage.errors import CONNECTION_ERRORS, describe
+
+# However often it is probed, Postgres is asked no more often than this, and no longer.
+DATABASE_KEEP_S: Final = 5.0
+DATABASE_TIMEOUT_S: Final = 2.0
+SHUTDOWN_TIMEOUT_S: Final = 1.0
+
+# What keeps a part from its work now; nothing if it works.
+Reasons = Callable[[], Awaitable[Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a probe is answered; `reasons` are by role or part, and hold neither secrets nor what users said."""
+
+    is_well: bool
+    reasons: Mapping[str, Sequence[str]]
+
+
+class WorkerHealth:
+    """The roles of a worker: not ready until each is watched and finds nothing wrong, not live once one has failed."""
+
+    def __init__(self, roles: Iterable[str]) -> None:
+        self._parts: dict[str, Reasons] = dict.fromkeys(roles, _starting)
+        self._failure: str | None = None
+        self._is_stopping = False
+
+    def watch(self, part: str, reasons: Reasons) -> None:
+        """Ask for `reasons` of this role or part from now on."""
+        self._parts[part] = reasons
+
+    def fail(self, error: BaseException) -> None:
+        """The worker will end for this error; its text may hold anything, so only its kind is told."""
+        self._failure = self._failure or type(error).__name__
+
+    def stop(self) -> None:
+        self._is_stopping = True
+
+    def live(self) -> Report:
+        return Report(self._failure is None, {"worker": [self._failure]} if self._failure else {})
+
+    async def ready(self) -> Report:
+        found = await asyncio.gather(*(reasons() for reasons in self._parts.values()))
+        reasons = {part: list(wrong) for part, wrong in zip(self._parts, found, strict=True) if wrong}
+        if self._failure is not None:
+            reasons["worker"] = [f"it ends after an unexpected {self._failure}"]
+        elif self._is_stopping:
+            reasons["worker"] = ["it is stopping"]
+        return Report(not reasons, reasons)
+
+
+async def nothing_wrong() -> Sequence[str]:
+    """For a part that works once it has started."""
+    return ()
+
+
+def watch_state(is_well: Callable[[], bool], otherwise: str) -> Reasons:
+    """One reason while something does not hold."""
+
+    async def reasons() -> Sequence[str]:
+        return () if is_well() else (otherwise,)
+
+    return reasons
+
+
+def watch_problems(problems: Callable[[], Mapping[str, str]], then: Reasons) -> Reasons:
+    """The reasons of `then`, and those that somebody else keeps a list of."""
+
+    async def reasons() -> Sequence[str]:
+        return (*await then(), *problems().values())
+
+    return reasons
+
+
+class DatabaseWatch:
+    """Whether Postgres answers: asked by one probe at a time, in bounded time, and remembered for a while."""
+
+    def __init__(self, engine: AsyncEngine, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._monotonic = monotonic
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._reasons: Sequence[str] = ()
+
+    async def reasons(self) -> Sequence[str]:
+        async with self._asking:
+            if self._monotonic() - self._asked_at >= DATABASE_KEEP_S:
+                self._reasons = await self._ask()
+                self._asked_at = self._monotonic()
+            return self._reasons
+
+    async def _ask(self) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(DATABASE_TIMEOUT_S), self._engine.connect() as connection:
+                await connection.execute(select(1))
+        except CONNECTION_ERRORS as error:
+            return (f"Postgres does not answer ({describe(error)})",)
+        return ()
+
+
+@asynccontextmanager
+async def serve_probes(settings: WorkerSettings, health: WorkerHealth) -> AsyncIterator[None]:
+    """GET /livez and /readyz while the block runs, where `worker.health_port` is set: 200, or 503 with the reasons.
+
+    Raises ConfigurationError when the port cannot be had.
+    """
+    if settings.health_port is None:
+        yield
+        return
+    runner = web.AppRunner(_application(health), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, settings.health_host, settings.health_port).start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"worker.health_port {settings.health_port} cannot be listened on at {settings.health_host} "
+                f"({type(error).__name__}): choose another, or another worker.health_host"
+            ) from error
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _application(health: WorkerHealth) -> web.Application:
+    async def livez(_: web.Request) -> web.Response:
+        return _answer("live", health.live())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _answer("ready", await health.ready())
+
+    application = web.Application()
+    application.router.add_get("/livez", livez)
+    application.router.add_get("/readyz", readyz)
+    return application
+
+
+def _answer(name: str, report: Report) -> web.Response:
+    document = {name: report.is_well, "reasons": report.reasons}
+    return web.json_response(document, status=200 if report.is_well else 503)
+
+
+async def _starting() -> Sequence[str]:
+    return ("it is starting",)
