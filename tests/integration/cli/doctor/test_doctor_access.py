@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 from embedded import EmbeddedKafka
 from schemas.settings import KafkaSettings
@@ -16,8 +18,6 @@ from tests.support.diagnosis import faults, only_fault, variables
 
 USER = "memo"
 PASSWORD = "open sesame"
-# Of localhost, signed by itself and used nowhere else.
-CERTIFICATE = Path(__file__).parents[3] / "support" / "self_signed.pem"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Listeners:
     password: str
     tls: str
     elsewhere: str
+    authority: Path
 
 
 def free_ports(count: int) -> list[int]:
@@ -36,6 +37,16 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _certificate_of(authority: trustme.CA) -> bytes:
+    made = authority.issue_cert("localhost", "127.0.0.1")
+    # Brokers read a key in PKCS #8 only.
+    key = serialization.load_pem_private_key(made.private_key_pem.bytes(), password=None)
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return key_pem + b"".join(blob.bytes() for blob in made.cert_chain_pems)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +66,10 @@ async def listeners(tmp_path: Path, listener_ports: list[int]) -> AsyncIterator[
         "TLS": "SSL",
         "ELSEWHERE": "PLAINTEXT",
     }
+    certificate = tmp_path / "broker.pem"
+    authority = trustme.CA()
+    certificate.write_bytes(_certificate_of(authority))
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     (tmp_path / "broker").mkdir()
     (tmp_path / "broker" / "ports.json").write_text(str(listener_ports[:2]))
     broker = EmbeddedKafka(
@@ -68,12 +83,12 @@ async def listeners(tmp_path: Path, listener_ports: list[int]) -> AsyncIterator[
                 f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
             ),
             "listener.name.tls.ssl.keystore.type": "PEM",
-            "listener.name.tls.ssl.keystore.location": str(CERTIFICATE),
+            "listener.name.tls.ssl.keystore.location": str(certificate),
             "auto.create.topics.enable": "true",
         },
     )
     await broker.start()
-    yield Listeners(plain, password, tls, elsewhere)
+    yield Listeners(plain, password, tls, elsewhere, tmp_path / "authority.pem")
     await broker.stop()
 
 
@@ -109,7 +124,7 @@ async def test_each_way_in_that_the_broker_does_not_open_is_named_with_its_fix(
     assert fault.fix == "set kafka.security_protocol to SSL"
 
     fault = await only_fault(at(shell, listeners.tls, security_protocol="SSL"))
-    assert fault.found.startswith(f"the certificate of {listeners.tls} is not trusted: self")
+    assert fault.found.startswith(f"the certificate of {listeners.tls} is not trusted: ")
     assert fault.fix.startswith("set kafka.ssl_ca_file")
 
     fault = await only_fault(at(shell, listeners.elsewhere))
@@ -118,7 +133,7 @@ async def test_each_way_in_that_the_broker_does_not_open_is_named_with_its_fix(
 
     for right in (
         at(shell, listeners.password, **credentials),
-        at(shell, listeners.tls, security_protocol="SSL", ssl_ca_file=str(CERTIFICATE)),
+        at(shell, listeners.tls, security_protocol="SSL", ssl_ca_file=str(listeners.authority)),
     ):
         found = await faults(right)
         assert [fault.check for fault in found] == ["broker-settings", "topics"], found
