@@ -44,21 +44,23 @@ class ChatEndpoint:
         model: type[ReplyModel],
         count: int,
         repair: Callable[[str], str],
+        check: Callable[[ReplyModel], None] = lambda _: None,
     ) -> tuple[ReplyModel, Usage]:
         """The validated answer; one that does not validate is sent back once with `repair(error)`.
 
+        `check` raises InvalidReply for what only the caller can judge; so refused, an answer is sent back alike.
         Raises ContentRejected when the second does not either, or when the model refuses; ContextTooLong also when
         the answer is cut off at `llm.max_output_tokens`.
         """
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         text, usage = await self._complete(messages, model)
         try:
-            return read_reply(text, model, count), usage
+            return _read(text, model, count, check), usage
         except InvalidReply as error:
             messages += [{"role": "assistant", "content": text}, {"role": "user", "content": repair(str(error))}]
         text, more = await self._complete(messages, model)
         try:
-            return read_reply(text, model, count), usage + more
+            return _read(text, model, count, check), usage + more
         except InvalidReply as error:
             # The reply may quote the conversation, so only its kind is told.
             raise ContentRejected(f"the model's reply failed validation twice ({model.__name__})") from error
@@ -93,6 +95,12 @@ def simpler(dialect: Dialect, said: str) -> Dialect | None:
     if dialect.reply_format in _NEXT_FORMAT:
         return replace(dialect, reply_format=_NEXT_FORMAT[dialect.reply_format])
     return None
+
+
+def _read(text: str, model: type[ReplyModel], count: int, check: Callable[[ReplyModel], None]) -> ReplyModel:
+    reply = read_reply(text, model, count)
+    check(reply)
+    return reply
 
 
 def _request(
