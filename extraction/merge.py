@@ -7,23 +7,35 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from schemas.memory import Fact, Profile, Slot, SlotChange
-from schemas.profile_schema import ProfilePolicy
+from schemas.profile_schema import ProfilePolicy, SubTopic
 from schemas.windows import MessageId
 
 SEPARATOR: Final = "; "
 
 Action = Literal["append", "update", "abort"]
 Covers = Callable[[str, str], bool]
-DropReason = Literal["repeated", "identical", "superseded", "older", "aborted", "full", "empty"]
+DropReason = Literal["repeated", "identical", "superseded", "older", "aborted", "invalid", "outside", "full", "empty"]
 Dropped = tuple[tuple[Fact, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSlot:
-    """A slot that holds something else than the facts say; somebody must decide."""
+    """A slot that holds something else than the facts say, or a new one whose value is to be checked.
 
-    slot: Slot
+    Somebody must decide. `slot` is None for a new one; `rule` is what is configured of it.
+    """
+
+    slot: Slot | None
     facts: tuple[Fact, ...]
+    rule: SubTopic | None = None
+
+    @property
+    def topic(self) -> str:
+        return self.facts[0].topic
+
+    @property
+    def sub_topic(self) -> str:
+        return self.facts[0].sub_topic
 
     @property
     def news(self) -> str:
@@ -32,7 +44,10 @@ class OpenSlot:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The decision on an open slot: append its news, put `memo` in its place, or leave it and say why."""
+    """The decision on an open slot: append its news, put `memo` in its place, or leave it and say why.
+
+    Leaving a new slot means that its value is invalid, whatever is said.
+    """
 
     action: Action
     memo: str = ""
@@ -63,7 +78,7 @@ def equal(known: str, memo: str) -> bool:
 
 
 def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, covers: Covers = equal) -> MergePlan:
-    """Sort facts into new slots, facts that change nothing, and open slots.
+    """Sort facts into new slots, facts that change nothing or may not stand there, and open slots.
 
     `covers(known, memo)` is true where the memo adds nothing to what is known.
     """
@@ -73,10 +88,12 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, c
     by_name = {(slot.topic, slot.sub_topic): slot for slot in profile.slots}
     groups: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
-        if normalise(fact.memo):
-            groups.setdefault((fact.topic, fact.sub_topic), []).append(fact)
-        else:
+        if not normalise(fact.memo):
             dropped.append((fact, "empty"))
+        elif not policy.allows(fact.topic, fact.sub_topic):
+            dropped.append((fact, "outside"))
+        else:
+            groups.setdefault((fact.topic, fact.sub_topic), []).append(fact)
     for name, group in groups.items():
         slot = by_name.get(name)
         if policy.single_valued(*name):
@@ -86,10 +103,10 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, c
         dropped.extend(left_out)
         if not kept:
             continue
-        if slot is None:
-            changes.append(_insert(kept))
+        if slot is None and not policy.validates(*name):
+            changes.append(_insert(kept, SEPARATOR.join(fact.memo for fact in kept)))
         else:
-            open_slots.append(OpenSlot(slot, kept))
+            open_slots.append(OpenSlot(slot, kept, policy.slot(*name)))
     return MergePlan(tuple(changes), tuple(dropped), tuple(open_slots))
 
 
@@ -98,6 +115,12 @@ def resolve(plan: MergePlan, answers: Sequence[Answer]) -> tuple[tuple[SlotChang
     changes = list(plan.changes)
     dropped = list(plan.dropped)
     for item, answer in zip(plan.open_slots, answers, strict=True):
+        if item.slot is None:
+            if answer.action == "abort":
+                dropped.extend((fact, "invalid") for fact in item.facts)
+            else:
+                changes.append(_insert(item.facts, answer.memo.strip() if answer.action == "update" else item.news))
+            continue
         before = item.slot.content
         if answer.action == "abort":
             dropped.extend((fact, answer.reason) for fact in item.facts)
@@ -153,13 +176,13 @@ def _keep_unknown(
     return tuple(kept), dropped
 
 
-def _insert(facts: Sequence[Fact]) -> SlotChange:
+def _insert(facts: Sequence[Fact], content: str) -> SlotChange:
     return SlotChange(
         op="c",
         topic=facts[0].topic,
         sub_topic=facts[0].sub_topic,
         before=None,
-        after=SEPARATOR.join(fact.memo for fact in facts),
+        after=content,
         why="new",
         message_ids=_message_ids(facts),
         occurred_at=max(fact.occurred_at for fact in facts),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from extraction.embed import embed
@@ -43,7 +44,10 @@ class Pipeline:
     async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
         if not any(message.content.strip() for message in messages):
             return Extraction()
-        return await self._steps.extract(messages, profile, policy)
+        extraction = await self._steps.extract(messages, profile, policy)
+        names = {tag.name for tag in policy.event_tags}
+        # A model's own tags would make searching by tag a matter of luck.
+        return replace(extraction, tags=tuple((name, value) for name, value in extraction.tags if name in names))
 
     async def merge(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MemoryUpdate:
         plan = self._steps.plan(extraction, profile, policy)

@@ -7,27 +7,36 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from string import Template
-from typing import Final, Literal
+from typing import Final, Literal, get_args
+
+from pydantic import BaseModel
 
 from extraction.merge import OpenSlot
 from extraction.replies import ExtractReply, MergeReply, strict_schema
-from extraction.slots import render_slots
+from extraction.slots import described, render_slots
 from schemas.conversation import Message
 from schemas.memory import Profile
 from schemas.profile_schema import ProfilePolicy
 
 Language = Literal["en", "zh"]
-PromptName = Literal["role", "extract", "extract_input", "merge", "merge_input", "repair"]
-
-LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
-PROMPT_NAMES: Final[tuple[PromptName, ...]] = (
+PromptName = Literal[
     "role",
     "extract",
     "extract_input",
+    "slot_rule",
+    "slot_rule_strict",
+    "tag_rule",
+    "tag_rule_none",
+    "tags",
+    "theme",
     "merge",
     "merge_input",
     "repair",
-)
+    "schema",
+]
+
+LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
+PROMPT_NAMES: Final[tuple[PromptName, ...]] = get_args(PromptName)
 
 _CJK: Final = re.compile(r"[\u3400-\u9fff]")
 _LATIN: Final = re.compile(r"[A-Za-z]")
@@ -63,28 +72,45 @@ def language_of(texts: Iterable[str]) -> Language:
 
 def extract_system(language: Language, policy: ProfilePolicy) -> str:
     """The fixed part, the same for every user of a policy, so that endpoints can cache it."""
-    role = policy.system_prompt or load(language, "role").strip()
-    return render(language, "extract", role=role, slots=render_slots(policy.slots), schema=_schema_text("extract"))
+    tags = "\n".join(f"- {described(tag.name, tag.description)}" for tag in policy.event_tags)
+    return render(
+        language,
+        "extract",
+        role=policy.system_prompt or load(language, "role").strip(),
+        slot_rule=render(language, "slot_rule_strict" if policy.strict else "slot_rule"),
+        slots=render_slots(policy.slots),
+        tag_rule=render(language, "tag_rule" if tags else "tag_rule_none"),
+        tags="\n\n" + render(language, "tags", tags=tags) if tags else "",
+        theme="\n" + render(language, "theme", theme=policy.event_theme) if policy.event_theme else "",
+    )
 
 
-def extract_input(language: Language, messages: Sequence[Message], profile: Profile) -> str:
+def extract_input(language: Language, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> str:
+    """The conversation, and the names in use that the fixed part does not hold and the policy allows."""
     topics: dict[str, list[str]] = {}
     for slot in profile.slots:
-        topics.setdefault(slot.topic, []).append(slot.sub_topic)
+        name = slot.topic, slot.sub_topic
+        if policy.slot(*name) is None and policy.allows(*name):
+            topics.setdefault(slot.topic, []).append(slot.sub_topic)
     known = "\n".join(f"- {topic}: {', '.join(sorted(names))}" for topic, names in sorted(topics.items()))
     text = "\n".join(f"{index} {_indent(message.render())}" for index, message in enumerate(messages))
     return render(language, "extract_input", known_slots=known or "-", boundary=_boundary(text), messages=text)
 
 
 def merge_system(language: Language) -> str:
-    return render(language, "merge", role=load(language, "role").strip(), schema=_schema_text("merge"))
+    return render(language, "merge", role=load(language, "role").strip())
 
 
 def merge_input(language: Language, items: Sequence[OpenSlot]) -> str:
     lines = []
     for index, item in enumerate(items):
-        lines.append(f"{index} {item.slot.topic} / {item.slot.sub_topic}")
-        lines.append(f"  remembered [{item.slot.occurred_at:%Y/%m/%d}]: {_indent(item.slot.content)}")
+        lines.append(f"{index} {item.topic} / {item.sub_topic}")
+        if item.rule is not None and item.rule.description:
+            lines.append(f"  belongs: {item.rule.description}")
+        if item.rule is not None and item.rule.update_description and item.slot is not None:
+            lines.append(f"  join: {item.rule.update_description}")
+        if item.slot is not None:
+            lines.append(f"  remembered [{item.slot.occurred_at:%Y/%m/%d}]: {_indent(item.slot.content)}")
         lines.extend(f"  news [{fact.occurred_at:%Y/%m/%d}]: {_indent(fact.memo)}" for fact in item.facts)
     text = "\n".join(lines)
     return render(language, "merge_input", boundary=_boundary(text), items=text)
@@ -94,9 +120,9 @@ def repair(language: Language, error: str) -> str:
     return render(language, "repair", error=error)
 
 
-@cache
-def _schema_text(kind: Literal["extract", "merge"]) -> str:
-    return json.dumps(strict_schema(ExtractReply if kind == "extract" else MergeReply), separators=(",", ":"))
+def schema_part(language: Language, model: type[BaseModel]) -> str:
+    """The end of the fixed part for endpoints that are not given the schema beside the prompt."""
+    return render(language, "schema", schema=json.dumps(strict_schema(model), separators=(",", ":")))
 
 
 def _boundary(text: str) -> str:

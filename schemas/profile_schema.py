@@ -154,6 +154,11 @@ class ProfilePolicy:
         """Whether a fact may stand there: any, unless the policy is strict; a topic without sub_topics takes any."""
         return not self.strict or topic in self._open_topics or (topic, sub_topic) in self._by_name
 
+    def validates(self, topic: str, sub_topic: str) -> bool:
+        """Whether the first value of a slot is checked before it is kept; its own validate_value beats the policy."""
+        slot = self.slot(topic, sub_topic)
+        return self.validate if slot is None or slot.validate_value is None else slot.validate_value
+
     def single_valued(self, topic: str, sub_topic: str) -> bool:
         """Whether a newer statement simply replaces an older one; a slot with an update_description says it itself."""
         slot = self.slot(topic, sub_topic)

@@ -23,7 +23,7 @@ class EndpointSteps:
         language = _language(policy, (message.content for message in messages))
         reply, usage = await self.chat.ask(
             prompting.extract_system(language, policy),
-            prompting.extract_input(language, messages, profile),
+            prompting.extract_input(language, messages, profile, policy),
             ExtractReply,
             len(messages),
             lambda error: prompting.repair(language, error),

@@ -1,6 +1,7 @@
 """The merge step by rules: newer single values replace older ones, everything else is gathered."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from extraction.merge import Answer, MergePlan, OpenSlot, normalise, pieces_of, plan_merge
@@ -36,16 +37,17 @@ def plan_by_rules(extraction: Extraction, profile: Profile, policy: ProfilePolic
     open_slots: list[OpenSlot] = []
     for item in plan.open_slots:
         room = len(item.facts)
-        if not policy.single_valued(item.slot.topic, item.slot.sub_topic):
+        if item.slot is not None and not policy.single_valued(item.topic, item.sub_topic):
             room = max(0, MAX_PIECES - len(pieces_of(item.slot.content)))
         dropped.extend((fact, "full") for fact in item.facts[room:])
         if item.facts[:room]:
-            open_slots.append(OpenSlot(item.slot, item.facts[:room]))
+            open_slots.append(replace(item, facts=item.facts[:room]))
     return MergePlan(plan.changes, tuple(dropped), tuple(open_slots))
 
 
 def answer_by_rule(item: OpenSlot, policy: ProfilePolicy) -> Answer:
-    if policy.single_valued(item.slot.topic, item.slot.sub_topic):
+    # Rules cannot tell whether a new value is right.
+    if item.slot is not None and policy.single_valued(item.topic, item.sub_topic):
         return Answer("update", item.facts[-1].memo)
     return Answer("append")
 
