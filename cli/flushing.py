@@ -18,7 +18,7 @@ from cli.scanning import TopicScanner, topic_scanner
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.identity import derived_uuid
 from schemas.records import Command, describe_validation_error
-from schemas.settings import KafkaSettings, Settings
+from schemas.settings import Settings
 from schemas.windows import Position, WindowCommand
 from storage.database import create_engine
 from storage.errors import translated
@@ -28,6 +28,7 @@ from storage.tables import held_windows
 from streams.buffer_reader import read_buffered
 from streams.clients import producer
 from streams.clients import translated as kafka_translated
+from streams.ingest_sources import source_partitions
 from streams.topics import Topics, ensure_topics, partition_for
 
 # Between looks at offsets, which nobody notifies us of.
@@ -88,7 +89,7 @@ async def flush_user(settings: Settings, project_id: str, user_id: str, options:
 
 
 async def flush_all(settings: Settings, options: Flush) -> FlushReport:
-    """Flush whoever has something buffered, once the buffer agent has read all that is sent now.
+    """Flush whoever has something buffered, once all is read that is sent now, to the topics of ingest.sources, too.
 
     Returns when extraction has finished every window that there is then, the held ones only with `wait_held`.
     """
@@ -104,7 +105,7 @@ async def _flush(settings: Settings, named: Sequence[User] | None, options: Flus
     try:
         async with asyncio.timeout(options.timeout_s), _progress(stage, quiet=options.quiet):
             async with topic_scanner(settings.kafka) as scanner:
-                users = named if named is not None else await _buffered_users(scanner, settings.kafka, topics, stage)
+                users = named if named is not None else await _buffered_users(scanner, settings, topics, stage)
                 async with _ledger_news(engine) as news:
                     stage.begin("flushing", len(users))
                     waited = await _send(settings, topics, users, partitions)
@@ -126,11 +127,14 @@ async def _flush(settings: Settings, named: Sequence[User] | None, options: Flus
     return FlushReport(len(users), time.monotonic() - started)
 
 
-async def _buffered_users(scanner: TopicScanner, kafka: KafkaSettings, topics: Topics, stage: _Stage) -> Sequence[User]:
+async def _buffered_users(scanner: TopicScanner, settings: Settings, topics: Topics, stage: _Stage) -> Sequence[User]:
+    for topic in await source_partitions(settings.kafka, settings.ingest.sources):
+        stage.begin(f"waiting for the ingest agent to read {topic}")
+        await _caught_up(scanner, topics.ingest_group, topic, stage)
     stage.begin("waiting for the buffer agent")
     await _caught_up(scanner, topics.buffer_group, topics.chat_messages, stage)
     stage.begin("reading who has something buffered")
-    heads = (await read_buffered(kafka)).heads
+    heads = (await read_buffered(settings.kafka)).heads
     return sorted({(key.project_id, key.user_id) for key in heads})
 
 

@@ -16,7 +16,7 @@ from schemas import headers as names
 from schemas.settings import KafkaSettings
 from streams.clients import admin, producer
 from streams.topics import Topics
-from tests.support.buffer_worker import read_all, unread, until_all_read
+from tests.support.buffer_worker import read_all, unread
 from tests.support.command_line import CommandLine
 from tests.support.sources import TICKETS_YAML, ticket
 
@@ -87,7 +87,6 @@ def test_nested_keyless_records_of_seven_partitions_end_in_profiles_and_bad_ones
     good = [said(user_id, "My name is Ann.", f"I live in {city}.") for user_id, city in users.items()]
     produce(kafka, topic, good + bad)
     with worker(shell):
-        asyncio.run(until_all_read(kafka, source=topic))
         shell.call("flush", "--all")
         assert {user_id: facts(shell, user_id)["contact_info/city"] for user_id in users} == users
         counts = shell.document("audit")["counts"]
@@ -129,6 +128,12 @@ def test_a_dry_run_shows_what_would_be_mapped_and_what_would_be_parked_and_reads
     assert asyncio.run(unread(kafka, topic)) == 33
 
 
+def test_a_flush_of_all_waits_for_the_sources(shell: CommandLine, kafka: KafkaSettings, topic: str) -> None:
+    produce(kafka, topic, [said("ann", "I live in Leeds.")])
+    gave_up = shell.call("flush", "--all", "--timeout-s", "2", fails=True)
+    assert f"waiting for the ingest agent to read {topic} (1 left)" in gave_up.stderr
+
+
 def test_a_dry_run_of_a_file_needs_no_broker(shell: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(TICKETS_YAML.replace("TOPIC", "tickets"), encoding="utf-8")
     (tmp_path / "sample.jsonl").write_bytes(orjson.dumps(said("ann", "hello")) + b"\n\n" + orjson.dumps({}) + b"\n")
@@ -158,7 +163,6 @@ def test_what_lay_on_a_source_before_a_forget_is_dropped_when_it_is_ingested_lat
         shell.call("flush", "ann")
     produce(kafka, topic, [said("ann", "I live in Oslo.")])
     with worker(shell):
-        asyncio.run(until_all_read(kafka, source=topic))
         shell.call("flush", "--all")
         assert facts(shell, "ann") == {"contact_info/city": "Oslo"}
         assert facts(shell, "bob") == {"contact_info/city": "Bergen"}
