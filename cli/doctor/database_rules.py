@@ -108,7 +108,7 @@ def judge_outbox(rows: int, oldest: datetime | None, relays: int, now: datetime)
     waits_s = 0.0 if oldest is None else (now - oldest).total_seconds()
     if oldest is None or waits_s <= OUTBOX_SLACK_S:
         return ok(f"{rows:,} rows wait")
-    found = f"{rows:,} changes wait to be published, the oldest for {_age(oldest, now)}"
+    found = f"{rows:,} {_changes(rows)} to be published, the oldest for {_age(oldest, now)}"
     if not relays:
         return warning(f"{found}, and no relay runs", "start `memostream worker` with the role relay")
     return warning(f"{found}, though {relays} relays run", "look for relay.* at warning or error in the workers' logs")
@@ -122,6 +122,10 @@ def judge_clock(ours: datetime, theirs: datetime) -> Finding:
             "set both by NTP",
         )
     return ok(f"Postgres' clock agrees within {CLOCK_SLACK_S:g} s")
+
+
+def _changes(count: int) -> str:
+    return "change waits" if count == 1 else "changes wait"
 
 
 def _migrations(count: int) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from cli.doctor.findings import Finding, failed, ok, unless_faulty, warning
 from cli.doctor.running import Check, Surroundings
 from cli.scanning import TopicScanner, topic_scanner
+from schemas.settings import Settings
 from streams.clients import admin, consumer
 from streams.inspection import Member, first_after, read_groups
 from streams.topics import Topics, partition_counts
@@ -16,16 +17,28 @@ ADVICE: Final = "see what the check of the broker says, and whether this user ma
 
 async def check_groups(surroundings: Surroundings) -> Sequence[Finding]:
     kafka = surroundings.settings.kafka
-    topics = Topics(kafka.topic_prefix)
-    read_by = {topics.buffer_group: topics.chat_messages, topics.extraction_group: topics.extraction_windows}
+    read_by = topics_by_group(surroundings.settings)
     findings = []
     async with topic_scanner(kafka) as scanner, admin(kafka) as client:
-        counts = await partition_counts(client, read_by.values())
+        counts = await partition_counts(client, [name for names in read_by.values() for name in names])
         groups = await read_groups(client, read_by)
-        for group, topic in read_by.items():
-            behind = await _behind(scanner, group, topic, exists=group in groups) if topic in counts else 0
-            findings.append(judge_group(group, topic, groups.get(group, ()), behind))
+        for group, names in read_by.items():
+            distances = [
+                await _behind(scanner, group, name, exists=group in groups) for name in names if name in counts
+            ]
+            findings.append(judge_group(group, names, groups.get(group, ()), sum(distances)))
     return findings
+
+
+def topics_by_group(settings: Settings) -> dict[str, list[str]]:
+    """What our consumer groups read."""
+    topics = Topics(settings.kafka.topic_prefix)
+    sources = [source.topic for source in settings.ingest.sources]
+    return {
+        **({topics.ingest_group: sources} if sources else {}),
+        topics.buffer_group: [topics.chat_messages],
+        topics.extraction_group: [topics.extraction_windows],
+    }
 
 
 async def _behind(scanner: TopicScanner, group: str, topic: str, *, exists: bool) -> int:
@@ -33,21 +46,23 @@ async def _behind(scanner: TopicScanner, group: str, topic: str, *, exists: bool
     return await (scanner.behind(group, topic, end) if exists else scanner.count(topic, first, end))
 
 
-def judge_group(group: str, topic: str, members: Sequence[Member], behind: int) -> Finding:
+def judge_group(group: str, topics: Sequence[str], members: Sequence[Member], behind: int) -> Finding:
+    read = ", ".join(topics)
     strangers = sorted({f"{member.client_id} at {member.host}" for member in members if not member.is_ours})
     if strangers:
         return failed(
-            f"{', '.join(strangers)} has joined our group {group}: what it is given of {topic} is never extracted",
+            f"{', '.join(strangers)} has joined our group {group}: what it is given of {read} is never extracted",
             "give that program a group.id of its own",
         )
     if not members and behind:
         return warning(
-            f"{behind:,} records of {topic} wait, and nobody is in group {group}", "start `memostream worker`"
+            f"{behind:,} {_records(behind)} of {read} {_wait(behind)}, and nobody is in group {group}",
+            "start `memostream worker`",
         )
     if not members:
         return ok(f"{group}: no worker runs, and nothing waits")
     noun = "member" if len(members) == 1 else "members"
-    return ok(f"{group}: {len(members)} {noun}, {behind:,} records behind")
+    return ok(f"{group}: {len(members)} {noun}, {behind:,} {_records(behind)} behind")
 
 
 async def check_dead_letters(surroundings: Surroundings) -> Sequence[Finding]:
@@ -73,10 +88,18 @@ def judge_dead_letters(recent: int) -> list[Finding]:
         return []
     return [
         warning(
-            f"{recent:,} records were refused in the last 24 hours",
+            f"{recent:,} {_records(recent)} refused in the last 24 hours",
             "see why: `memostream watch --dead-letters --from-beginning`",
         )
     ]
+
+
+def _records(count: int) -> str:
+    return "record" if count == 1 else "records"
+
+
+def _wait(count: int) -> str:
+    return "waits" if count == 1 else "wait"
 
 
 CHECKS: Final = (

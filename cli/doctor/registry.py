@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cli.doctor import broker, database, groups, local, model, topics
-from cli.doctor.findings import Finding, Result, failed, ok, skipped
+from cli.doctor.findings import Finding, Result, failed, skipped, unless_faulty, warning
 from cli.doctor.running import Check, Surroundings, run_checks
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
@@ -54,6 +54,7 @@ def judge_configuration(error: ConfigurationError) -> Finding:
 
 
 def judge_settings(settings: Settings) -> Sequence[Finding]:
-    """What was set, by section; the values stay where they are, for some are secret."""
+    """What was set, by section, and what of it changes nothing; no values, for some are secret."""
     named = [name for name in type(settings).model_fields if getattr(settings, name).model_fields_set]
-    return [ok(f"set: {', '.join(named)}" if named else "all defaults")]
+    idle = [warning(sentence, "remove it, unless it waits for a later version") for sentence in settings.without_effect]
+    return unless_faulty(idle, f"set: {', '.join(named)}" if named else "all defaults")

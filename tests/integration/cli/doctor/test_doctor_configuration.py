@@ -26,6 +26,14 @@ async def test_a_configuration_with_a_fault(shell: CommandLine, tmp_path: Path, 
     assert {entry["found"] for entry in everything[1:]} == {"needs configuration"}
 
 
+async def test_a_key_of_memobase_without_effect(installed: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("telemetry_deployment_environment: production\n")
+    fault = await only_fault(installed, level="warning")
+    assert fault.check == "configuration"
+    assert "config.yaml: telemetry_deployment_environment: no effect" in fault.found
+    assert "remove it" in fault.fix
+
+
 async def test_a_secret_that_is_wrongly_written_is_not_shown(shell: CommandLine) -> None:
     secret = "mysql://memo:open-sesame@db/memory"
     fault = await only_fault(variables(shell, MEMOSTREAM_STORAGE__DATABASE_URL=secret))

@@ -175,7 +175,7 @@ async def test_an_outbox_that_nobody_empties(installed: CommandLine, database_ur
         "now() - interval '3 hours')",
     )
     fault = await only_fault(installed, level="warning")
-    assert fault.found == "1 changes wait to be published, the oldest for 3 hours, and no relay runs"
+    assert fault.found == "1 change waits to be published, the oldest for 3 hours, and no relay runs"
     assert "with the role relay" in fault.fix
 
 

@@ -191,7 +191,7 @@ async def test_records_that_wait_while_no_worker_runs(
     async with producer(kafka) as client:
         await client.send_and_wait(topics.chat_messages, b"{}", key=b"ann")
     fault = await only_fault(installed, level="warning")
-    assert fault.found == f"1 records of {topics.chat_messages} wait, and nobody is in group {topics.buffer_group}"
+    assert fault.found == f"1 record of {topics.chat_messages} waits, and nobody is in group {topics.buffer_group}"
     assert "memostream worker" in fault.fix
 
 
@@ -224,7 +224,7 @@ async def test_records_that_were_refused_lately(installed: CommandLine, kafka: K
         a_week_ago_ms = int((time.time() - 7 * 24 * 3600) * 1000)
         await client.send_and_wait(topics.dead_letters, b"no json", key=b"ben", timestamp_ms=a_week_ago_ms)
     fault = await only_fault(installed, level="warning")
-    assert fault.found == "1 records were refused in the last 24 hours"
+    assert fault.found == "1 record refused in the last 24 hours"
     assert "memostream watch --dead-letters" in fault.fix
 
 
