@@ -62,13 +62,25 @@ class Gist:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the calls cost; tokens as the provider counted them."""
+    """What calls to endpoints came to; tokens as the provider counted them.
+
+    `completions` and `embedding_calls` are calls that were answered, also in vain. `prompt_tokens` hold the
+    `cached_tokens`, and no `embedding_tokens`. `latency_ms` is the time of all calls added up, also where they ran
+    side by side. What is computed here, without an endpoint, counts nothing.
+    """
 
     completions: int = 0
     embedding_calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    embedding_tokens: int = 0
+    latency_ms: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """What is paid for, of any kind."""
+        return self.prompt_tokens + self.completion_tokens + self.embedding_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -77,6 +89,19 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
+            self.embedding_tokens + other.embedding_tokens,
+            self.latency_ms + other.latency_ms,
+        )
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.completions - other.completions,
+            self.embedding_calls - other.embedding_calls,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+            self.cached_tokens - other.cached_tokens,
+            self.embedding_tokens - other.embedding_tokens,
+            self.latency_ms - other.latency_ms,
         )
 
 
@@ -95,7 +120,11 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class SlotChange:
-    """One change of one slot. `before` is None for `c`, `after` None for `d`; `why` is a short code, not text."""
+    """One change of one slot. `before` is None for `c`, `after` None for `d`; `why` is a short code, not text.
+
+    With `before` equal to `after` the same was said again, at `occurred_at`: the value stays and counts as newer.
+    `joined` are the sub_topics of the same topic, deleted by the same update, whose content is in `after`.
+    """
 
     op: ChangeOp
     topic: str
@@ -105,6 +134,16 @@ class SlotChange:
     why: str
     message_ids: tuple[MessageId, ...]
     occurred_at: datetime
+    joined: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OverLimit:
+    """A topic with too many sub_topics (`sub_topic` None) or a memo that is too long, left so; `reason` is a code."""
+
+    topic: str
+    sub_topic: str | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +151,15 @@ class MemoryUpdate:
     """The changes that one extraction makes to one profile, at most one a slot.
 
     `extraction` is the merged one with its embeddings. `dropped` are the facts that changed nothing, each with a short
-    code saying why: every fact is either in `dropped` or its messages are in its slot's change. `usage` is the sum.
+    code saying why: every fact is either in `dropped` or its messages are in the change of the slot that holds it.
+    `usage` is the sum. `over_limit` is what the policy's limits do not hold for, and why.
     """
 
     changes: tuple[SlotChange, ...] = ()
     extraction: Extraction = field(default_factory=Extraction)
     usage: Usage = field(default_factory=Usage)
     dropped: tuple[tuple[Fact, str], ...] = ()
+    over_limit: tuple[OverLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class EndpointEmbedder:
             raise translate(error, datetime.now(UTC)) from error
         vectors = self._vectors(response, len(texts))
         counted = getattr(response, "usage", None)
-        return vectors, Usage(embedding_calls=1, prompt_tokens=token_count(counted, "prompt_tokens"))
+        return vectors, Usage(embedding_calls=1, embedding_tokens=token_count(counted, "prompt_tokens"))
 
     async def close(self) -> None:
         await self.client.close()

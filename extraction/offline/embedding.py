@@ -41,7 +41,7 @@ class BundledEmbedder:
     async def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
         if not texts:
             return np.zeros((0, self._dimension), dtype=np.float32), Usage()
-        return await asyncio.to_thread(self._embed, list(texts)), Usage(embedding_calls=1)
+        return await asyncio.to_thread(self._embed, list(texts)), Usage()
 
     async def close(self) -> None:
         """Nothing is open."""
