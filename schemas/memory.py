@@ -136,6 +136,10 @@ class SlotChange:
     occurred_at: datetime
     joined: tuple[str, ...] = ()
 
+    @property
+    def restates(self) -> bool:
+        return self.before is not None and self.before == self.after
+
 
 @dataclass(frozen=True, slots=True)
 class OverLimit:

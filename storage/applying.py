@@ -156,6 +156,7 @@ def storable_update(update: MemoryUpdate) -> MemoryUpdate:
                 before=clean(change.before),
                 after=clean(change.after),
                 why=storable(change.why),
+                joined=tuple(storable(name) for name in change.joined),
             )
             for change in update.changes
         ),
@@ -207,7 +208,8 @@ async def _write_memory(
         window_ids=window_ids,
         now=outgoing.now,
     )
-    for item in decided:
+    published = [item for item in decided if item.is_published]
+    for item in published:
         source = change_source(application.applied, window_ids, item.change.message_ids, application.extractor)
         outgoing.profile_changed(
             item.op,
@@ -224,7 +226,7 @@ async def _write_memory(
         outgoing.profile_state(revision, [row.entry() for row in after], newest_trace(application.applied))
     return AppliedResult(
         revision=revision if decided or event_id else user.revision,
-        profile_changes=len(decided),
+        profile_changes=len(published),
         event_id=event_id,
         gists=len(update.extraction.gists) if event_id else 0,
         dead_letters=0,

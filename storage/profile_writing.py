@@ -63,6 +63,11 @@ class DecidedChange:
     change: SlotChange
 
     @property
+    def is_published(self) -> bool:
+        """Whether the slot reads otherwise than before; what was only said again is no news to anybody."""
+        return self.before is None or self.after is None or self.before.content != self.after.content
+
+    @property
     def row(self) -> ProfileRow:
         row = self.after or self.before
         if row is None:
@@ -79,13 +84,17 @@ def decide_changes(
 ) -> tuple[list[DecidedChange], list[ProfileRow]]:
     """What the changes do to the rows, and the rows afterwards, by topic and sub-topic.
 
-    A change that leaves its slot as it is, or deletes one that is not there, is left out.
+    A change that leaves its slot as it is, or deletes one that is not there, is left out; but what restates the value
+    later than it was said before moves its time. A slot that others are joined into takes their windows over.
     """
     slots = {(row.topic, row.sub_topic): row for row in rows}
+    rows_before = dict(slots)
     decided = []
     for change in changes:
         slot = (change.topic, change.sub_topic)
         before = slots.get(slot)
+        sources = [rows_before[key] for name in change.joined if (key := (change.topic, name)) in rows_before]
+        from_windows = [*(identifier for row in sources for identifier in row.window_ids), *window_ids]
         if change.after is None:
             if before is not None:
                 decided.append(DecidedChange("d", before, None, change))
@@ -98,7 +107,7 @@ def decide_changes(
                 content=change.after,
                 update_hits=0,
                 message_ids=_latest(change.message_ids, MAX_MESSAGE_IDS),
-                window_ids=_latest(window_ids, MAX_WINDOW_IDS),
+                window_ids=_latest(from_windows, MAX_WINDOW_IDS),
                 occurred_at=change.occurred_at,
                 recorded_at=now,
                 created_at=now,
@@ -112,10 +121,20 @@ def decide_changes(
                 content=change.after,
                 update_hits=before.update_hits + 1,
                 message_ids=_latest((*before.message_ids, *change.message_ids), MAX_MESSAGE_IDS),
-                window_ids=_latest((*before.window_ids, *window_ids), MAX_WINDOW_IDS),
+                window_ids=_latest((*before.window_ids, *from_windows), MAX_WINDOW_IDS),
                 occurred_at=change.occurred_at,
                 recorded_at=now,
                 updated_at=now,
+            )
+            slots[slot] = after
+            decided.append(DecidedChange("u", before, after, change))
+        elif change.restates and change.occurred_at > before.occurred_at:
+            # When its content was recorded, and how often it changed, stays as it was.
+            after = replace(
+                before,
+                message_ids=_latest((*before.message_ids, *change.message_ids), MAX_MESSAGE_IDS),
+                window_ids=_latest((*before.window_ids, *window_ids), MAX_WINDOW_IDS),
+                occurred_at=change.occurred_at,
             )
             slots[slot] = after
             decided.append(DecidedChange("u", before, after, change))

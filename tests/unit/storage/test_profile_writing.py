@@ -1,7 +1,10 @@
 """What changes do to the rows of a profile, decided without a database."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
+
+import pytest
 
 from schemas.memory import SlotChange
 from schemas.windows import MessageId
@@ -46,6 +49,31 @@ def test_a_deleted_slot_is_gone_and_an_absent_one_is_no_change() -> None:
 def test_equal_content_is_no_change() -> None:
     before = row("company", "Acme")
     assert decide_changes([before], [change("company", "Acme")], [], NOW, uuid4) == ([], [before])
+
+
+def test_what_is_said_again_later_moves_its_time_and_nothing_else_of_its_value() -> None:
+    before = row("company", "Acme", "b0/0")
+    again = replace(change("company", "Acme"), before="Acme")
+    (decided,), (after,) = decide_changes([before], [again], [WINDOW], NOW, uuid4)
+    assert (decided.op, decided.is_published) == ("u", False)
+    assert after == replace(before, occurred_at=NOW, message_ids=("b0/0", "b1/0"), window_ids=(WINDOW,))
+
+
+def test_what_is_said_again_with_an_earlier_time_is_no_change() -> None:
+    before = replace(row("company", "Acme"), occurred_at=NOW + timedelta(seconds=1))
+    again = replace(change("company", "Acme"), before="Acme")
+    assert decide_changes([before], [again], [WINDOW], NOW, uuid4) == ([], [before])
+
+
+@pytest.mark.parametrize("name", ["skills", "tools"])
+def test_a_slot_that_others_are_joined_into_takes_their_windows_over(name: str) -> None:
+    earlier = uuid4()
+    tools = replace(row("tools", "Rust"), window_ids=(earlier,))
+    languages = row("languages", "Python")
+    into = replace(change(name, "Python, Rust"), joined=("tools", "languages"))
+    gone = [change(sub_topic, None) for sub_topic in ("tools", "languages") if sub_topic != name]
+    _, (after,) = decide_changes([tools, languages], [into, *gone], [WINDOW], NOW, uuid4)
+    assert (after.sub_topic, after.content, after.window_ids) == (name, "Python, Rust", (earlier, WINDOW))
 
 
 def test_the_latest_message_ids_are_kept_each_once() -> None:
