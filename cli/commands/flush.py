@@ -43,8 +43,8 @@ def flush(
     """Close the windows of a user, or of everybody, and wait until they are extracted and stored.
 
     A flush travels behind the messages that were sent before it, so when this returns they are in memory.
-    `--all` first waits until all that was sent is read, to the topics of ingest.sources too, and afterwards until extraction has finished
-    every window. Exit code 1 when the time runs out; what was asked for goes on.
+    `--all` first waits until all that was sent is read, to the topics of ingest.sources too, and afterwards until
+    extraction has finished every window. Exit code 1 when the time runs out; what was asked for goes on.
     """
     import asyncio
 
