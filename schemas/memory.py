@@ -1,6 +1,6 @@
 """Memory as values: what extraction returns and storage keeps. Nothing here knows Kafka or Postgres."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -66,7 +66,8 @@ class Usage:
 
     `completions` and `embedding_calls` are calls that were answered, also in vain. `prompt_tokens` hold the
     `cached_tokens`, and no `embedding_tokens`. `latency_ms` is the time of all calls added up, also where they ran
-    side by side. What is computed here, without an endpoint, counts nothing.
+    side by side. What is computed here, without an endpoint, counts nothing. `models` says how much of all that was
+    done by which model; equality does not ask for it.
     """
 
     completions: int = 0
@@ -76,6 +77,11 @@ class Usage:
     cached_tokens: int = 0
     embedding_tokens: int = 0
     latency_ms: int = 0
+    models: tuple[tuple[str, "Usage"], ...] = field(default=(), compare=False, kw_only=True)
+
+    def of_model(self, model: str) -> "Usage":
+        """The same, with all of it done by one model."""
+        return replace(self, models=((model, replace(self, models=())),))
 
     @property
     def tokens(self) -> int:
@@ -83,26 +89,21 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens + self.embedding_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.completions + other.completions,
-            self.embedding_calls + other.embedding_calls,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.embedding_tokens + other.embedding_tokens,
-            self.latency_ms + other.latency_ms,
-        )
+        return _joined(self, other, 1)
 
     def __sub__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.completions - other.completions,
-            self.embedding_calls - other.embedding_calls,
-            self.prompt_tokens - other.prompt_tokens,
-            self.completion_tokens - other.completion_tokens,
-            self.cached_tokens - other.cached_tokens,
-            self.embedding_tokens - other.embedding_tokens,
-            self.latency_ms - other.latency_ms,
-        )
+        return _joined(self, other, -1)
+
+
+def _joined(one: Usage, other: Usage, sign: int) -> Usage:
+    names = (item.name for item in fields(Usage) if item.name != "models")
+    models = dict(one.models)
+    for model, usage in other.models:
+        models[model] = _joined(models.get(model, Usage()), usage, sign)
+    return Usage(
+        *(getattr(one, name) + sign * getattr(other, name) for name in names),
+        models=tuple((model, usage) for model, usage in models.items() if usage != Usage()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
