@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from aiokafka.errors import KafkaError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.errors import ConfigurationError
-from schemas.settings import WorkerSettings
+from schemas.settings import KafkaSettings, WorkerSettings
 from storage.errors import CONNECTION_ERRORS, describe
+from streams.listeners import ask_cluster, bootstrap_addresses
 
-# However often it is probed, Postgres is asked no more often than this, and no longer.
-DATABASE_KEEP_S: Final = 5.0
-DATABASE_TIMEOUT_S: Final = 2.0
+# However often it is probed, a worker asks broker and database no more often than this, and waits no longer.
+KEEP_S: Final = 5.0
+TIMEOUT_S: Final = 2.0
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 
 # What keeps a part from its work now; nothing if it works.
@@ -87,11 +89,11 @@ def watch_problems(problems: Callable[[], Mapping[str, str]], then: Reasons) -> 
     return reasons
 
 
-class DatabaseWatch:
-    """Whether Postgres answers: asked by one probe at a time, in bounded time, and remembered for a while."""
+class Remembered:
+    """Asks a part by one probe at a time, and remembers the answer for a while, however often probes come."""
 
-    def __init__(self, engine: AsyncEngine, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._engine = engine
+    def __init__(self, ask: Reasons, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
         self._monotonic = monotonic
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
@@ -99,18 +101,45 @@ class DatabaseWatch:
 
     async def reasons(self) -> Sequence[str]:
         async with self._asking:
-            if self._monotonic() - self._asked_at >= DATABASE_KEEP_S:
+            if self._monotonic() - self._asked_at >= KEEP_S:
                 self._reasons = await self._ask()
                 self._asked_at = self._monotonic()
             return self._reasons
 
-    async def _ask(self) -> Sequence[str]:
+
+def watch_database(engine: AsyncEngine) -> Reasons:
+    """Whether Postgres answers."""
+
+    async def ask() -> Sequence[str]:
         try:
-            async with asyncio.timeout(DATABASE_TIMEOUT_S), self._engine.connect() as connection:
+            async with asyncio.timeout(TIMEOUT_S), engine.connect() as connection:
                 await connection.execute(select(1))
         except CONNECTION_ERRORS as error:
             return (f"Postgres does not answer ({describe(error)})",)
         return ()
+
+    return Remembered(ask).reasons
+
+
+def watch_broker(kafka: KafkaSettings) -> Reasons:
+    """Whether a broker of `kafka.bootstrap_servers` lets us in, over a connection of its own: Faust's may wait."""
+
+    async def ask() -> Sequence[str]:
+        error: BaseException | None = None
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                for address in bootstrap_addresses(kafka):
+                    try:
+                        await ask_cluster(kafka, address)
+                    except (OSError, KafkaError) as refused:
+                        error = refused
+                    else:
+                        return ()
+        except TimeoutError as silent:
+            error = silent
+        return (f"no broker answers ({type(error).__name__})",)
+
+    return Remembered(ask).reasons
 
 
 @asynccontextmanager

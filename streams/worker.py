@@ -24,11 +24,12 @@ from storage.migrate import migrate
 from storage.partitions import keep_unit_partitions
 from streams.faust_app import FaustApp, new_app
 from streams.health import (
-    DatabaseWatch,
     Reasons,
     WorkerHealth,
     nothing_wrong,
     serve_probes,
+    watch_broker,
+    watch_database,
     watch_problems,
     watch_state,
 )
@@ -89,6 +90,7 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
         elif "ingest" in roles:
             # Nothing is to be read, so there is nothing to wait for.
             health.watch("ingest", nothing_wrong)
+        health.watch("broker", watch_broker(settings.kafka))
         log.info("worker.started", roles=sorted(roles), partitions=partitions)
         await stop.wait()
         health.stop()
@@ -116,7 +118,7 @@ async def _enter_storage_roles(
     await migrate_database(settings)
     engine = create_engine(settings.storage)
     stack.push_async_callback(engine.dispose)
-    health.watch("database", DatabaseWatch(engine).reasons)
+    health.watch("database", watch_database(engine))
     await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
     worker_name = f"{socket.gethostname()}-{os.getpid()}"
     if "relay" in roles:

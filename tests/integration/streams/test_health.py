@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiokafka.admin import NewTopic
 
-from embedded import EmbeddedPostgres
+from embedded import EmbeddedKafka, EmbeddedPostgres
 from schemas.settings import KafkaSettings
 from streams.clients import admin
 from tests.support.command_line import DEADLINE_S, Background, CommandLine
@@ -155,6 +155,27 @@ async def test_a_database_that_is_away_is_the_reason_until_it_is_back(
             await asyncio.to_thread(until, port, is_ready)
     finally:
         await server.stop()
+
+
+async def test_a_broker_that_is_away_is_the_reason_and_the_worker_stays_alive(
+    probed: CommandLine, port: int, tmp_path: Path
+) -> None:
+    broker = EmbeddedKafka(tmp_path / "broker")
+    await broker.start()
+    try:
+        own = {**probed.environment, "MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+        with ExitStack() as stack:
+            work = CommandLine(probed.folder, own).background("worker", "--roles", "buffer", until="worker.started")
+            await asyncio.to_thread(stack.enter_context, work)
+            await asyncio.to_thread(until, port, is_ready)
+            await broker.kill()
+            _, document = await asyncio.to_thread(until, port, lambda answer: "broker" in answer[1]["reasons"])
+            assert document["reasons"]["broker"][0].startswith("no broker answers (")
+            assert (await asyncio.to_thread(probe, port, "livez"))[0] == 200
+            await broker.start()
+            await asyncio.to_thread(until, port, is_ready)
+    finally:
+        await broker.stop()
 
 
 def test_a_frozen_worker_answers_no_probe(worker: Background, port: int) -> None:

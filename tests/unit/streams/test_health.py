@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from streams.health import DATABASE_KEEP_S, DatabaseWatch, WorkerHealth, nothing_wrong, watch_problems, watch_state
+from streams.health import KEEP_S, Remembered, WorkerHealth, nothing_wrong, watch_database, watch_problems, watch_state
 
 
 async def test_a_role_is_not_ready_before_it_is_watched() -> None:
@@ -41,12 +41,9 @@ async def test_a_worker_that_stops_is_alive_and_not_ready() -> None:
 
 
 class AwayEngine:
-    """An engine whose server is away, and which counts how often that was found out."""
-
-    asked = 0
+    """An engine whose server is away."""
 
     def connect(self) -> "AwayEngine":
-        self.asked += 1
         return self
 
     async def __aenter__(self) -> None:
@@ -55,11 +52,21 @@ class AwayEngine:
     async def __aexit__(self, *_: object) -> None: ...
 
 
-async def test_the_database_is_asked_again_only_after_a_while() -> None:
-    engine, now = AwayEngine(), [0.0]
-    watch = DatabaseWatch(cast(Any, engine), lambda: now[0])
-    reasons: Sequence[str] = ()
-    for now[0] in (0.0, DATABASE_KEEP_S - 0.1, DATABASE_KEEP_S):
-        reasons = await watch.reasons()
-    assert engine.asked == 2
+async def test_a_database_that_is_away_is_named_by_the_kind_of_the_error_only() -> None:
+    reasons = await watch_database(cast(Any, AwayEngine()))()
     assert reasons == ("Postgres does not answer (ConnectionRefusedError)",)
+
+
+async def test_a_part_is_asked_again_only_after_a_while() -> None:
+    asked_at: list[float] = []
+    now = [0.0]
+
+    async def ask() -> Sequence[str]:
+        asked_at.append(now[0])
+        return ("away",)
+
+    part = Remembered(ask, lambda: now[0])
+    for moment in (0.0, KEEP_S - 0.1, KEEP_S):
+        now[0] = moment
+        assert await part.reasons() == ("away",)
+    assert asked_at == [0.0, KEEP_S]
