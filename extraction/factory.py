@@ -26,6 +26,7 @@ def create_extractor(settings: Settings) -> Extractor:
 
     from extraction.endpoint.chat import ChatEndpoint
     from extraction.endpoint.client import open_client
+    from extraction.endpoint.limits import Gate, Limits
     from extraction.endpoint.provider import EndpointSteps
     from extraction.prompting import prompt_hash
 
@@ -36,7 +37,9 @@ def create_extractor(settings: Settings) -> Extractor:
     def identity(policy: ProfilePolicy) -> ExtractorIdentity:
         return ExtractorIdentity("openai", EXTRACTION_VERSION, llm.model, prompt_hash(policy))
 
-    return Pipeline(identity, EndpointSteps(ChatEndpoint(client, llm)), create_embedder(settings))
+    gate = Gate(Limits(llm.concurrency, llm.requests_per_minute, llm.tokens_per_minute))
+    chat = ChatEndpoint(client, llm, llm.model, gate)
+    return Pipeline(identity, EndpointSteps(chat), create_embedder(settings))
 
 
 def create_embedder(settings: Settings) -> Embedder | None:
@@ -56,6 +59,7 @@ def create_embedder(settings: Settings) -> Embedder | None:
 
     from extraction.endpoint.client import open_client
     from extraction.endpoint.embedding import EndpointEmbedder
+    from extraction.endpoint.limits import Gate, Limits
 
     elsewhere = embedding.base_url is not None and embedding.base_url != llm.base_url
     client = open_client(
@@ -63,7 +67,14 @@ def create_embedder(settings: Settings) -> Embedder | None:
         # The key of one server is not shown to another.
         embedding.api_key or (None if elsewhere else llm.api_key),
         embedding.timeout_s,
-        {} if elsewhere else llm.default_headers,
-        {} if elsewhere else llm.default_query,
+        _shared(embedding.default_headers, llm.default_headers, elsewhere),
+        _shared(embedding.default_query, llm.default_query, elsewhere),
     )
-    return EndpointEmbedder(client, settings.embedding_model, settings.embedding_dimension, llm.max_retries)
+    gate = Gate(Limits(embedding.concurrency, embedding.requests_per_minute, embedding.tokens_per_minute))
+    return EndpointEmbedder(
+        client, settings.embedding_model, settings.embedding_dimension, llm.max_retries, gate, embedding.api
+    )
+
+
+def _shared(own: dict[str, str] | None, of_chat: dict[str, str], elsewhere: bool) -> dict[str, str]:
+    return own if own is not None else {} if elsewhere else of_chat

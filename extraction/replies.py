@@ -24,7 +24,8 @@ ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
 # So many opening braces of a reply are tried; a reply with more is not an answer.
 MAX_BRACES: Final = 200
 
-_REASONING: Final = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL)
+# Up to the last end of reasoning: chat templates that open it themselves leave the reply without a beginning.
+_REASONING: Final = re.compile(r".*</(?:think|thinking|reasoning)>", re.DOTALL)
 
 _SHORT_DATE: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -140,7 +141,9 @@ def read_reply(text: str, model: type[ReplyModel], count: int) -> ReplyModel:
 
     Raises InvalidReply.
     """
-    document = _find_object(_REASONING.sub("", text), model)
+    document = _find_object(_REASONING.sub("", text), model) or _find_object(text, model)
+    if document is None:
+        raise InvalidReply("the answer holds no complete JSON object of the schema")
     try:
         return model.model_validate(document, context={"count": count})
     except ValidationError as error:
@@ -171,9 +174,11 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
+def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any] | None:
+    """The last object with a field of the model: who thinks aloud drafts first."""
     decoder = json.JSONDecoder()
     position = text.find("{")
+    found: dict[str, Any] | None = None
     for _ in range(MAX_BRACES):
         if position < 0:
             break
@@ -184,6 +189,6 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
             end = position + 1
         else:
             if isinstance(document, dict) and document.keys() & model.model_fields.keys():
-                return document
+                found = document
         position = text.find("{", end)
-    raise InvalidReply("the answer holds no complete JSON object of the schema")
+    return found

@@ -1,8 +1,22 @@
 """Errors by what the runtime must do about them; drivers' and models' own errors are translated at the adapter."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schemas.memory import Usage
+
 
 class MemostreamError(Exception):
-    """Base of every error that memostream raises on purpose; its text may be shown to a user."""
+    """Base of every error that memostream raises on purpose; its text may be shown to a user.
+
+    `usage` is what a model's calls had cost before it was raised; None where none was answered.
+    """
+
+    usage: "Usage | None" = None
+
+    def add_usage(self, usage: "Usage") -> None:
+        """Count calls that were made in vain because of this error."""
+        self.usage = usage if self.usage is None else usage + self.usage
 
 
 class ConfigurationError(MemostreamError):
@@ -55,3 +69,10 @@ class ContextTooLong(MemostreamError):
 
 class ContentRejected(MemostreamError):
     """The model refused the content, or its reply failed validation twice: bisect, park the poison alone."""
+
+
+class UnexplainedRefusal(ContentRejected):
+    """The endpoint takes no form of this call and does not say why (400, 422).
+
+    The content is to blame only if the endpoint takes other calls.
+    """

@@ -245,6 +245,11 @@ class ProfileSettings(Section):
     )
 
 
+_CONCURRENCY: Final = "Calls that one worker has open at this endpoint at a time; no limit if null."
+_REQUESTS_PER_MINUTE: Final = "Calls that one worker begins in a minute; more wait, and their records in Kafka."
+_TOKENS_PER_MINUTE: Final = "Tokens that one worker sends and is answered in a minute; likewise."
+
+
 class LLMSettings(Section):
     """An OpenAI-compatible chat endpoint: OpenAI, Volcengine, vLLM, Ollama, llama.cpp, ..."""
 
@@ -261,12 +266,29 @@ class LLMSettings(Section):
     )
     default_headers: dict[str, str] = Field({}, description="Headers sent with each request.")
     default_query: dict[str, str] = Field({}, description="Query parameters sent with each request.")
+    extra_body: dict[str, Any] = Field(
+        {},
+        description="Fields added to the body of each chat request, for what only this server knows, such as switching "
+        "its reasoning off.",
+        examples=[{"thinking": {"type": "disabled"}}],
+    )
+    summary_model: str | None = Field(
+        None, description="Name of a model for organize and compact, at the same endpoint; `model` if null."
+    )
+    concurrency: PositiveInt | None = Field(None, description=_CONCURRENCY)
+    requests_per_minute: PositiveInt | None = Field(None, description=_REQUESTS_PER_MINUTE)
+    tokens_per_minute: PositiveInt | None = Field(None, description=_TOKENS_PER_MINUTE)
 
 
 class EmbeddingSettings(Section):
     """Embeddings of gists and events; what is null is as in `llm`."""
 
     enabled: bool = Field(True, description="Whether gists and events are given vectors, for search by meaning.")
+    api: Literal["openai", "jina"] = Field(
+        "openai",
+        description="How the endpoint is spoken to: openai suits Ollama, LM Studio, vLLM and Volcengine, too; jina is "
+        "Jina's own, which is told what the vectors are for.",
+    )
     base_url: str | None = Field(None, description="An endpoint that speaks OpenAI's API; that of `llm` if null.")
     api_key: SecretStr | None = Field(
         None, description="Key of that endpoint; that of `llm` if null and the endpoint is the same."
@@ -282,6 +304,13 @@ class EmbeddingSettings(Section):
         "schema: fixed once it is migrated.",
     )
     timeout_s: PositiveFloat = Field(60.0, description="How long one call may take.")
+    default_headers: dict[str, str] | None = Field(
+        None, description="Headers sent with each request; those of `llm` if null and the endpoint is the same."
+    )
+    default_query: dict[str, str] | None = Field(None, description="Query parameters sent with each request; likewise.")
+    concurrency: PositiveInt | None = Field(None, description=_CONCURRENCY)
+    requests_per_minute: PositiveInt | None = Field(None, description=_REQUESTS_PER_MINUTE)
+    tokens_per_minute: PositiveInt | None = Field(None, description=_TOKENS_PER_MINUTE)
 
 
 class RelaySettings(Section):

@@ -1,5 +1,6 @@
 """A structured answer from a chat model: the best form of structured output that the server takes, one repair."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,15 +10,25 @@ import openai
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
-from extraction.endpoint.client import call, token_count
+from extraction import prompting
+from extraction.endpoint.client import Answered, call, token_count
 from extraction.endpoint.failures import hints, translate
+from extraction.endpoint.limits import Gate
+from extraction.prompting import Language
 from extraction.replies import InvalidReply, ReplyModel, read_reply, strict_schema
-from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater
+from schemas.errors import ContentRejected, ContextTooLong, MemostreamError, RetryLater, UnexplainedRefusal
 from schemas.memory import Usage
 from schemas.settings import LLMSettings
+from schemas.tokens import estimate_tokens
 
 ReplyFormat = Literal["json_schema", "json_object", "plain"]
+Refused = openai.BadRequestError | openai.UnprocessableEntityError
+
 _NEXT_FORMAT: Final[dict[ReplyFormat, ReplyFormat]] = {"json_schema": "json_object", "json_object": "plain"}
+# A refusal that names one of these is about how we ask, and so about everybody's calls.
+_OUR_PARAMETERS: Final = ("response_format", "json_schema", "json_object", "structured", "grammar", "temperature")
+# Where servers put what the model thinks; some put the whole answer there.
+_REASONING_FIELDS: Final = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +42,18 @@ class Dialect:
 
 @dataclass(slots=True)
 class ChatEndpoint:
-    """One model behind one base URL. `dialect` is the last that worked, so that a refusal costs a call only once."""
+    """One model behind one base URL. `dialect` is the last that worked, so that it is found out once, for all users.
+
+    Once a call was answered, a form that one conversation alone needed is not taken over for the others.
+    """
 
     client: openai.AsyncOpenAI
     settings: LLMSettings
+    model: str
+    gate: Gate
     dialect: Dialect = field(default_factory=Dialect)
+    _is_known: bool = field(default=False, init=False)
+    _learning: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def ask(
         self,
@@ -43,47 +61,117 @@ class ChatEndpoint:
         user: str,
         model: type[ReplyModel],
         count: int,
-        repair: Callable[[str], str],
+        language: Language,
         check: Callable[[ReplyModel], None] = lambda _: None,
     ) -> tuple[ReplyModel, Usage]:
-        """The validated answer; one that does not validate is sent back once with `repair(error)`.
+        """The validated answer; one that does not validate is sent back once with the error, in `language`.
 
-        `check` raises InvalidReply for what only the caller can judge; so refused, an answer is sent back alike.
-        Raises ContentRejected when the second does not either, or when the model refuses; ContextTooLong also when
-        the answer is cut off at `llm.max_output_tokens`.
+        `system` is without the schema, which is added where the server is not given it beside the prompt. `check`
+        raises InvalidReply for what only the caller can judge; so refused, an answer is sent back alike. Raises
+        ContentRejected when the second does not validate either, or when the model refuses; ContextTooLong also when
+        the answer is cut off at `llm.max_output_tokens`. An error's `usage` is what had been spent by then.
         """
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        text, usage = await self._complete(messages, model)
+        prompt = _Prompt(system, ({"role": "user", "content": user},), model, language)
+        text, usage = await self._complete(prompt)
         try:
             return _read(text, model, count, check), usage
         except InvalidReply as error:
-            messages += [{"role": "assistant", "content": text}, {"role": "user", "content": repair(str(error))}]
-        text, more = await self._complete(messages, model)
+            repair = prompting.repair(language, str(error))
+        answered = ({"role": "assistant", "content": text}, {"role": "user", "content": repair})
+        try:
+            text, more = await self._complete(replace(prompt, conversation=prompt.conversation + answered))
+        except MemostreamError as error:
+            error.add_usage(usage)
+            raise
         try:
             return _read(text, model, count, check), usage + more
         except InvalidReply as error:
             # The reply may quote the conversation, so only its kind is told.
-            raise ContentRejected(f"the model's reply failed validation twice ({model.__name__})") from error
+            rejected = ContentRejected(f"the model's reply failed validation twice ({model.__name__})")
+            rejected.add_usage(usage + more)
+            raise rejected from error
 
-    async def _complete(self, messages: list[dict[str, str]], model: type[BaseModel]) -> tuple[str, Usage]:
+    async def _complete(self, prompt: "_Prompt") -> tuple[str, Usage]:
         dialect = self.dialect
+        try:
+            answered = await self._send(prompt, dialect)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            # One at a time: who was refused meanwhile takes what the first one has found out.
+            async with self._learning:
+                answered = await self._send_otherwise(prompt, dialect, error)
+        else:
+            self._is_known = True
+        completion, usage = answered.result, _usage(answered).of_model(self.model)
+        try:
+            return _text(completion), usage
+        except MemostreamError as error:
+            error.add_usage(usage)
+            raise
+
+    async def _send_otherwise(self, prompt: "_Prompt", dialect: Dialect, error: Refused) -> Answered[ChatCompletion]:
+        """The answer in the best other form that the server takes, remembered where others need that form, too."""
+        tried = {dialect}
+        is_ours = True
         while True:
-            request = _request(messages, model, self.settings, dialect)
+            translated = translate(error, datetime.now(UTC))
+            if not isinstance(translated, UnexplainedRefusal):
+                raise translated from error
+            said = hints(error)
+            other = self.dialect if self.dialect not in tried else simpler(dialect, said)
+            if other is None:
+                raise translated from error
+            is_ours = is_ours and (other == self.dialect or any(name in said for name in _OUR_PARAMETERS))
+            dialect = other
+            tried.add(dialect)
             try:
-                completion: ChatCompletion = await call(
-                    lambda request=request: self.client.chat.completions.create(**request),  # type: ignore[misc]
-                    self.settings.max_retries,
-                )
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                translated = translate(error, datetime.now(UTC))
-                other = simpler(dialect, hints(error))
-                if not isinstance(translated, EndpointRefused) or other is None:
-                    raise translated from error
-                dialect = other
+                answered = await self._send(prompt, dialect)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as refused:
+                error = refused
                 continue
             # Only now: a refusal that was about this conversation must not cost all others their structured output.
-            self.dialect = dialect
-            return _text(completion), _usage(completion)
+            if is_ours or not self._is_known:
+                self.dialect = dialect
+            self._is_known = True
+            return answered
+
+    async def _send(self, prompt: "_Prompt", dialect: Dialect) -> Answered[ChatCompletion]:
+        messages = prompt.messages(dialect)
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            dialect.limit_name: self.settings.max_output_tokens,
+        }
+        if dialect.temperature:
+            request["temperature"] = self.settings.temperature
+        if dialect.reply_format == "json_schema":
+            schema = strict_schema(prompt.model)
+            request["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": prompt.model.__name__, "schema": schema, "strict": True},
+            }
+        elif dialect.reply_format == "json_object":
+            request["response_format"] = {"type": "json_object"}
+        return await call(
+            lambda: self.client.chat.completions.create(**request, extra_body=self.settings.extra_body or None),
+            self.settings.max_retries,
+            self.gate,
+            sum(estimate_tokens(_words(message["content"])) for message in messages),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    system: str
+    conversation: tuple[dict[str, Any], ...]
+    model: type[BaseModel]
+    language: Language
+
+    def messages(self, dialect: Dialect) -> list[dict[str, Any]]:
+        system = self.system
+        # Who is given the schema beside the prompt need not be paid for reading it twice.
+        if dialect.reply_format != "json_schema":
+            system = f"{system}\n\n{prompting.schema_part(self.language, self.model)}"
+        return [{"role": "system", "content": system}, *self.conversation]
 
 
 def simpler(dialect: Dialect, said: str) -> Dialect | None:
@@ -103,24 +191,12 @@ def _read(text: str, model: type[ReplyModel], count: int, check: Callable[[Reply
     return reply
 
 
-def _request(
-    messages: list[dict[str, str]], model: type[BaseModel], settings: LLMSettings, dialect: Dialect
-) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "model": settings.model,
-        "messages": messages,
-        dialect.limit_name: settings.max_output_tokens,
-    }
-    if dialect.temperature:
-        request["temperature"] = settings.temperature
-    if dialect.reply_format == "json_schema":
-        request["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": model.__name__, "schema": strict_schema(model), "strict": True},
-        }
-    elif dialect.reply_format == "json_object":
-        request["response_format"] = {"type": "json_object"}
-    return request
+def _words(content: object) -> str:
+    """What a message says; an image beside it costs what no count of characters tells."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(str(part.get("text", "")) for part in parts)
 
 
 def _text(completion: ChatCompletion) -> str:
@@ -134,17 +210,21 @@ def _text(completion: ChatCompletion) -> str:
         raise ContentRejected("the model refused the conversation")
     if finish_reason == "length":
         raise ContextTooLong("the answer is longer than llm.max_output_tokens")
-    content = getattr(message, "content", None) or ""
+    content = getattr(message, "content", None)
+    if not content:
+        # Servers with a parser for reasoning take an answer without any for reasoning.
+        content = next((text for name in _REASONING_FIELDS if (text := getattr(message, name, None))), "")
     if not isinstance(content, str):
         raise RetryLater("the endpoint answered with something that is no text")
     return content
 
 
-def _usage(completion: ChatCompletion) -> Usage:
-    counted = getattr(completion, "usage", None)
+def _usage(answered: Answered[ChatCompletion]) -> Usage:
+    counted = getattr(answered.result, "usage", None)
     return Usage(
         completions=1,
         prompt_tokens=token_count(counted, "prompt_tokens"),
         completion_tokens=token_count(counted, "completion_tokens"),
         cached_tokens=token_count(getattr(counted, "prompt_tokens_details", None), "cached_tokens"),
+        latency_ms=answered.latency_ms,
     )

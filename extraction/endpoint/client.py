@@ -1,23 +1,33 @@
-"""One call to an endpoint: bounded retries around the SDK, errors translated."""
+"""One call to an endpoint: through its gate, with bounded retries around the SDK, errors translated."""
 
 import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import openai
 from pydantic import SecretStr
 
 from extraction.endpoint.failures import retry_after_s, translate
+from extraction.endpoint.limits import MAX_PAUSE_S, Gate
 from schemas.errors import EndpointRefused, RetryLater
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
-# Who is asked to wait longer than this gives the call back, so that the runtime can do other work.
-MAX_WAIT_S: Final = 5.0
 FIRST_WAIT_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """`latency_ms` is that of all tries, without what was waited before and between them."""
+
+    result: T
+    latency_ms: int
 
 
 def open_client(
@@ -39,34 +49,40 @@ def open_client(
     )
 
 
-async def call(once: Callable[[], Awaitable[T]], max_retries: int, sleep: Sleep = asyncio.sleep) -> T:
+async def call(
+    once: Callable[[], Awaitable[T]],
+    max_retries: int,
+    gate: Gate,
+    tokens: int = 0,
+    sleep: Sleep = asyncio.sleep,
+    jitter: Callable[[], float] = random.random,
+) -> Answered[T]:
     """The result of `once`, tried again for connection errors, 429 and 5xx up to `max_retries` times.
 
-    A time-out is not tried again here: it has taken long enough. Raises the SDK's BadRequestError and
-    UnprocessableEntityError as they are, since the caller may change the request, and else our own errors.
+    `tokens` is an estimate of what it will cost. How long the endpoint asks to wait is waited by everybody at the
+    gate; `jitter` (0 to 1) shortens only waits of our own. A time-out is not tried again here: it has taken long
+    enough. Raises the SDK's BadRequestError and UnprocessableEntityError as they are, since the caller may change the
+    request, and else our own errors.
     """
+    spent_s = 0.0
     for attempt in range(max_retries + 1):
-        try:
-            return await once()
-        except (openai.BadRequestError, openai.UnprocessableEntityError):
-            raise
-        except openai.OpenAIError as error:
-            now = datetime.now(UTC)
-            translated = translate(error, now)
-            may_retry = (
-                isinstance(translated, RetryLater)
-                and not isinstance(translated, EndpointRefused)
-                and not isinstance(error, openai.APITimeoutError)
-            )
-            wait_s = FIRST_WAIT_S * 2**attempt
-            if isinstance(error, openai.APIStatusError):
-                wait_s = retry_after_s(error.response.headers, now) or wait_s
-            if not may_retry or attempt == max_retries or wait_s > MAX_WAIT_S:
-                raise translated from error
-            await sleep(wait_s)
-        except ValueError as error:
-            # The SDK lets a body that is no JSON through as the decoder's error.
-            raise RetryLater("the endpoint answered with something unreadable") from error
+        async with gate.passed(tokens) as charge:
+            begin = time.perf_counter()
+            try:
+                result = await once()
+                charge.tokens = token_count(getattr(result, "usage", None), "total_tokens") or tokens
+                return Answered(result, round(1000 * (spent_s + time.perf_counter() - begin)))
+            except (openai.BadRequestError, openai.UnprocessableEntityError):
+                raise
+            except openai.OpenAIError as error:
+                wait_s = _wait_s(error, attempt < max_retries, gate)
+                if wait_s is None:
+                    raise translate(error, datetime.now(UTC)) from error
+            except ValueError as error:
+                # The SDK lets a body that is no JSON through as the decoder's error.
+                raise RetryLater("the endpoint answered with something unreadable") from error
+            spent_s += time.perf_counter() - begin
+        await sleep(wait_s or FIRST_WAIT_S * 2**attempt * (1.0 - jitter() / 2.0))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -74,3 +90,22 @@ def token_count(counted: object, name: str) -> int:
     """A count of a reply's usage, 0 where the server leaves it out, whatever the SDK's types promise."""
     value = getattr(counted, name, None)
     return value if isinstance(value, int) else 0
+
+
+def _wait_s(error: openai.OpenAIError, may_retry: bool, gate: Gate) -> float | None:
+    """How long the endpoint asks to wait before the next try, 0 where it does not say, None where there is none."""
+    now = datetime.now(UTC)
+    asked_s = 0.0
+    if isinstance(error, openai.APIStatusError):
+        asked_s = retry_after_s(error.response.headers, now)
+        gate.pause(asked_s)
+    translated = translate(error, now)
+    if (
+        not may_retry
+        or not isinstance(translated, RetryLater)
+        or isinstance(translated, EndpointRefused)
+        or isinstance(error, openai.APITimeoutError)
+        or asked_s > MAX_PAUSE_S
+    ):
+        return None
+    return asked_s

@@ -1,50 +1,112 @@
-"""Embeddings from an OpenAI-compatible endpoint."""
+"""Embeddings from an endpoint that speaks OpenAI's API, or Jina's."""
 
 import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import openai
 from numpy.typing import NDArray
 from openai.types import CreateEmbeddingResponse
 
-from extraction.endpoint.client import call, token_count
+from extraction.endpoint.client import Answered, call, token_count
 from extraction.endpoint.failures import translate
-from schemas.errors import EndpointRefused, RetryLater
+from extraction.endpoint.limits import Gate
+from schemas.errors import ContextTooLong, EndpointRefused, MemostreamError, RetryLater, UnexplainedRefusal
 from schemas.memory import Usage
+from schemas.tokens import estimate_tokens
 
 # Models that can shorten their vectors; others refuse the parameter.
 _SHORTENED: Final = "text-embedding-3"
+# A model for which less than this is too long can embed nothing.
+SMALLEST_TEXT_CHARACTERS: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndpointEmbedder:
-    """An Embedder; vectors come as base64, since lists of numbers take longer to parse than all else."""
+    """An Embedder; vectors come as base64 where the server can, since lists of numbers take longer to parse."""
 
     client: openai.AsyncOpenAI
     model: str
     dimension: int
     max_retries: int
+    gate: Gate
+    api: Literal["openai", "jina"] = "openai"
+    takes_base64: bool = True
 
     async def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+        """As Embedder's; of a text that is too long for the model, the vector is that of its beginning."""
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32), Usage()
-        request: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "base64"}
-        if self.model.startswith(_SHORTENED):
-            request["dimensions"] = self.dimension
         try:
-            response: CreateEmbeddingResponse = await call(
-                lambda: self.client.embeddings.create(**request), self.max_retries
-            )
+            return await self._embed(texts)
+        except ContextTooLong as error:
+            # The limit may be one on all texts of a call.
+            if len(texts) > 1:
+                middle = len(texts) // 2
+                first, spent = await self.embed(texts[:middle])
+                second, more = await self.embed(texts[middle:])
+                return np.concatenate([first, second]), spent + more
+            if len(texts[0]) < SMALLEST_TEXT_CHARACTERS:
+                raise EndpointRefused(
+                    f"the embedding model finds {len(texts[0])} characters too long: choose another"
+                ) from error
+            return await self.embed([texts[0][: len(texts[0]) // 2]])
+
+    async def _embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+        try:
+            answered = await self._send(texts, self.takes_base64)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            translated = translate(error, datetime.now(UTC))
+            if not isinstance(translated, UnexplainedRefusal) or not self.takes_base64 or self.api == "jina":
+                raise translated from error
+            answered = await self._send_plainly(texts)
+        counted = getattr(answered.result, "usage", None)
+        usage = Usage(
+            embedding_calls=1,
+            embedding_tokens=token_count(counted, "prompt_tokens") or token_count(counted, "total_tokens"),
+            latency_ms=answered.latency_ms,
+        ).of_model(self.model)
+        try:
+            return self._vectors(answered.result, len(texts)), usage
+        except MemostreamError as error:
+            error.add_usage(usage)
+            raise
+
+    async def _send(self, texts: Sequence[str], as_base64: bool) -> Answered[CreateEmbeddingResponse]:
+        request: dict[str, Any] = {"model": self.model, "input": list(texts)}
+        if self.api == "jina":
+            # What is kept to be found later is a passage to Jina.
+            request |= {
+                "task": "retrieval.passage",
+                "embedding_type": "float",
+                "dimensions": self.dimension,
+                "truncate": True,
+            }
+        else:
+            if as_base64:
+                request["encoding_format"] = "base64"
+            if self.model.startswith(_SHORTENED):
+                request["dimensions"] = self.dimension
+        # Not by the SDK's method for embeddings, which sends a format of its own where we send none.
+        return await call(
+            lambda: self.client.post("/embeddings", cast_to=CreateEmbeddingResponse, body=request),
+            self.max_retries,
+            self.gate,
+            sum(estimate_tokens(text) for text in texts),
+        )
+
+    async def _send_plainly(self, texts: Sequence[str]) -> Answered[CreateEmbeddingResponse]:
+        """Without a format, for servers that know none; remembered if that was it."""
+        try:
+            answered = await self._send(texts, as_base64=False)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             raise translate(error, datetime.now(UTC)) from error
-        vectors = self._vectors(response, len(texts))
-        counted = getattr(response, "usage", None)
-        return vectors, Usage(embedding_calls=1, embedding_tokens=token_count(counted, "prompt_tokens"))
+        self.takes_base64 = False
+        return answered
 
     async def close(self) -> None:
         await self.client.close()

@@ -8,7 +8,14 @@ from typing import Final
 
 import openai
 
-from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, MemostreamError, RetryLater
+from schemas.errors import (
+    ContentRejected,
+    ContextTooLong,
+    EndpointRefused,
+    MemostreamError,
+    RetryLater,
+    UnexplainedRefusal,
+)
 
 # How servers other than OpenAI's say that the text is too long (vLLM, llama.cpp, Ollama, Volcengine).
 _TOO_LONG: Final = (
@@ -37,6 +44,9 @@ _NO_QUOTA: Final = (
     "insufficient balance",
     "quota exceeded",
 )
+# Servers that answer 400 where others answer 401 and 404.
+_BAD_KEY: Final = ("invalid_api_key", "invalid api key", "api key not valid", "authenticationerror")
+_NO_MODEL: Final = ("model_not_found", "model not found", "modelnotopen", "invalidendpointormodel")
 _MAX_RETRY_AFTER_S: Final = 3600.0
 
 
@@ -76,20 +86,23 @@ def hints(error: openai.APIStatusError) -> str:
 def _translate_status(error: openai.APIStatusError, now: datetime) -> MemostreamError:
     status, said = error.status_code, hints(error)
     delay_s = retry_after_s(error.response.headers, now)
-    if any(word in said for word in _NO_QUOTA):
+    is_bad_request = status in (400, 422)
+    if status == 402 or any(word in said for word in _NO_QUOTA):
         return EndpointRefused("the endpoint's quota is used up: check plan and billing", delay_s)
-    if status in (401, 403):
+    if status in (401, 403) or (is_bad_request and any(word in said for word in _BAD_KEY)):
         return EndpointRefused(f"the endpoint refused the key (status {status}): check llm.api_key", delay_s)
-    if status == 404:
+    if status == 404 or (is_bad_request and any(word in said for word in _NO_MODEL)):
         return EndpointRefused(
-            "the endpoint knows no such model or path (status 404): check model and base_url", delay_s
+            f"the endpoint knows no such model or path (status {status}): check model and base_url", delay_s
         )
-    if status == 413 or (status in (400, 422) and any(word in said for word in _TOO_LONG)):
+    if status == 413 or (is_bad_request and any(word in said for word in _TOO_LONG)):
         return ContextTooLong("the conversation is longer than the model's context")
-    if status in (400, 422) and any(word in said for word in _REFUSED_CONTENT):
+    if is_bad_request and any(word in said for word in _REFUSED_CONTENT):
         return ContentRejected("the endpoint's content filter refused the conversation")
     if status in (408, 409, 425, 429) or status >= 500:
         return RetryLater(f"the endpoint is busy or down (status {status})", delay_s)
+    if is_bad_request:
+        return UnexplainedRefusal(f"the endpoint does not take the call and does not say why (status {status})")
     # Something about how we call it; every conversation would fail alike, so none is at fault.
     return EndpointRefused(f"the endpoint does not take our calls (status {status})", delay_s)
 

@@ -10,7 +10,8 @@ import openai
 from extraction.endpoint.chat import Dialect, simpler
 from extraction.endpoint.client import call, open_client
 from extraction.endpoint.failures import hints, translate
-from schemas.errors import EndpointRefused
+from extraction.endpoint.limits import Gate
+from schemas.errors import EndpointRefused, UnexplainedRefusal
 from schemas.settings import LLMSettings
 
 # In the shape of our calls: some servers refuse a system message.
@@ -34,15 +35,24 @@ async def probe_chat(settings: LLMSettings) -> None:
                 dialect.limit_name: 1,
             }
             try:
-                await call(lambda request=request: client.chat.completions.create(**request), 0)  # type: ignore[misc]
+                await call(
+                    lambda request=request: client.chat.completions.create(  # type: ignore[misc]
+                        **request, extra_body=settings.extra_body or None
+                    ),
+                    0,
+                    Gate(),
+                )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 said = hints(error)
                 if any(words in said for words in _CUT_SHORT):
                     return
                 translated = translate(error, datetime.now(UTC))
                 other = simpler(dialect, said)
-                if not isinstance(translated, EndpointRefused) or other is None:
+                if not isinstance(translated, UnexplainedRefusal):
                     raise translated from error
+                if other is None:
+                    # Nothing that a conversation could be blamed for was sent.
+                    raise EndpointRefused(str(translated)) from error
                 dialect = replace(other, reply_format="plain")
             else:
                 return

@@ -26,7 +26,7 @@ class EndpointSteps:
             prompting.extract_input(language, messages, profile, policy),
             ExtractReply,
             len(messages),
-            lambda error: prompting.repair(language, error),
+            language,
         )
         return to_extraction(reply, messages, usage)
 
@@ -40,7 +40,7 @@ class EndpointSteps:
             prompting.merge_input(language, plan.open_slots),
             MergeReply,
             len(plan.open_slots),
-            lambda error: prompting.repair(language, error),
+            language,
         )
         decisions = sorted(reply.decisions, key=lambda decision: decision.index)
         return [Answer(decision.action, decision.memo or "") for decision in decisions], usage

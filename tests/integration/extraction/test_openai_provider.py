@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extraction.endpoint.client import MAX_WAIT_S
+from extraction.endpoint.limits import MAX_PAUSE_S
 from extraction.factory import create_extractor
 from extraction.protocol import Extractor
-from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater
-from schemas.memory import Profile, Usage
+from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater, UnexplainedRefusal
+from schemas.memory import Profile
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 from tests.support import scripted_openai as scripted
@@ -173,10 +173,10 @@ async def test_an_unreachable_endpoint_is_tried_later(make: Make) -> None:
 
 
 async def test_a_long_retry_after_is_handed_to_the_caller(server: ScriptedOpenAI, make: Make) -> None:
-    server.always = scripted.rate_limited(MAX_WAIT_S + 37)
+    server.always = scripted.rate_limited(MAX_PAUSE_S + 37)
     with pytest.raises(RetryLater) as caught:
         await make(server, llm={"max_retries": 3}).extract(CONVERSATION, Profile(), POLICY)
-    assert caught.value.delay_s == MAX_WAIT_S + 37
+    assert caught.value.delay_s == MAX_PAUSE_S + 37
     assert len(server.calls) == 1
 
 
@@ -289,7 +289,7 @@ async def test_a_refusal_of_one_conversation_costs_the_others_no_structured_outp
 ) -> None:
     server.answer = lambda call: scripted.bad_request("temperature") if "odd bytes" in call.prompt else None
     extractor = make(server)
-    with pytest.raises(EndpointRefused):
+    with pytest.raises(UnexplainedRefusal):
         await extractor.extract(said("odd bytes"), Profile(), POLICY)
     await extractor.extract(CONVERSATION, Profile(), POLICY)
     last = server.calls[-1].body
@@ -301,7 +301,8 @@ async def test_a_server_that_counts_no_tokens_is_used_all_the_same(server: Scrip
     choice = {"message": {"content": '{"facts": []}'}}
     server.always = Fault("status", body={"choices": [choice], "usage": {"total_tokens": 3}})
     extraction = await make(server).extract(CONVERSATION, Profile(), POLICY)
-    assert extraction.usage == Usage(completions=1)
+    usage = extraction.usage
+    assert (usage.completions, usage.tokens, usage.cached_tokens) == (1, 0, 0)
 
 
 async def test_an_answer_that_is_no_text_is_asked_for_again_later(server: ScriptedOpenAI, make: Make) -> None:
@@ -321,9 +322,9 @@ async def test_embeddings_that_cannot_be_read_are_asked_for_again_later(
         await extractor.merge(extraction, Profile(), POLICY)
 
 
-async def test_a_server_that_takes_no_form_of_our_calls_is_refused(server: ScriptedOpenAI, make: Make) -> None:
+async def test_a_call_that_is_taken_in_no_form_is_refused_unexplained(server: ScriptedOpenAI, make: Make) -> None:
     server.always = scripted.bad_request("model", "no")
-    with pytest.raises(EndpointRefused, match="status 400"):
+    with pytest.raises(UnexplainedRefusal, match="status 400"):
         await make(server).extract(CONVERSATION, Profile(), POLICY)
 
 

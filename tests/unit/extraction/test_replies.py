@@ -22,6 +22,9 @@ def read(document: Any, count: int = 2) -> ExtractReply:
         json.dumps(REPLY),
         f"```json\n{json.dumps(REPLY)}\n```",
         f"<think>maybe {{}} or {json.dumps({'facts': []})}</think>\n{json.dumps(REPLY)}",
+        f"maybe {json.dumps({'facts': []})}</think>\n{json.dumps(REPLY)}",
+        f"<think>maybe {json.dumps({'facts': []})}, no, better {json.dumps(REPLY)}",
+        f"<reasoning>so</reasoning><think>and so</think>{json.dumps(REPLY)}",
         f"Sure {{here}} it is: {json.dumps(REPLY)} Anything else?",
     ],
 )
