@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import BeforeValidator, PositiveInt
 
-from schemas.profile_schema import Description, Name, ProfileTopic
+from schemas.profile_schema import EventTag, ProfileTopic
 
 # now: as in Memobase, or better. later: read and checked, and named at start. never: nothing here that it could set.
 Effect = Literal["now", "later", "never"]
@@ -18,15 +18,6 @@ def _as_text(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-class EventTag(BaseModel):
-    """A tag that events may carry."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    name: Name = Field(description="Its name.")
-    description: Description = Field(None, description="What its value says.")
 
 
 Text = Annotated[str, BeforeValidator(_as_text)]
@@ -134,12 +125,21 @@ _ALL: Final = (
     _never("embedding_max_token_size", PositiveInt, "Memobase itself does not use it"),
     _now("additional_user_profiles", Topics, "profile", "additional_user_profiles"),
     _now("overwrite_user_profiles", Topics, "profile", "overwrite_user_profiles"),
-    _later("profile_strict_mode", bool, "facts outside the slots are kept", moot=False),
-    _later("profile_validate_mode", bool, "a fact meets a model again only where its slot is taken"),
-    _later("max_profile_subtopics", PositiveInt, "the number of slots has no limit"),
-    _later("max_pre_profile_token_size", PositiveInt, "the length of a slot has no limit in tokens"),
-    _later("event_tags", tuple[EventTag, ...], "the model chooses the tags of events", moot=()),
-    _later("event_theme_requirement", Text, "what counts as an event is fixed"),
+    _now("profile_strict_mode", bool, "profile", "profile_strict_mode", "decided in code, not only asked for"),
+    _now(
+        "profile_validate_mode",
+        bool,
+        "profile",
+        "profile_validate_mode",
+        "unset is false here: a first value is checked where a slot says `validate_value: true`; one that says false "
+        "is never checked",
+    ),
+    _now(
+        "max_profile_subtopics", PositiveInt, "profile", "max_profile_subtopics", "no fact of the same window is lost"
+    ),
+    _now("max_pre_profile_token_size", PositiveInt, "profile", "max_pre_profile_token_size"),
+    _now("event_tags", tuple[EventTag, ...], "profile", "event_tags", "asked for in the same call as the facts"),
+    _now("event_theme_requirement", Text, "profile", "event_theme_requirement"),
     _never("enable_event_summary", bool, "Memobase itself no longer uses it"),
     _never("minimum_chats_token_size_for_event_summary", int, "Memobase itself does not use it"),
     _never("cache_user_profiles_ttl", int, "nothing is cached: profiles are read where they are written"),

@@ -21,7 +21,7 @@ from pydantic import (
 
 from schemas.errors import ConfigurationError
 from schemas.mapping import IngestSettings
-from schemas.profile_schema import ProfileTopic
+from schemas.profile_schema import Description, EventTag, ProfileTopic
 from schemas.settings_sources import Layers
 
 BUNDLED_EMBEDDING_MODEL: Final = "wordllama-l2-supercat-256"
@@ -223,7 +223,10 @@ class ExtractionSettings(Section):
 
 
 class ProfileSettings(Section):
-    """The slots of a profile: topics with their sub_topics. The names are Memobase's, and so is their form."""
+    """What is remembered: the slots of profiles and the tags of events. Names and forms are Memobase's.
+
+    A project may have its own in place of these: see `memostream project config`.
+    """
 
     additional_user_profiles: tuple[ProfileTopic, ...] = Field(
         (),
@@ -241,8 +244,38 @@ class ProfileSettings(Section):
     overwrite_user_profiles: tuple[ProfileTopic, ...] | None = Field(
         None,
         description="Topics in place of the default ones and of additional_user_profiles. Facts that fit none of them "
-        "are still kept, under a topic that the model chooses.",
+        "are still kept, under a topic that the model chooses, unless profile_strict_mode is set.",
     )
+    profile_strict_mode: bool = Field(
+        False, description="Keep facts of these topics and sub_topics only; every other fact is dropped."
+    )
+    profile_validate_mode: bool = Field(
+        False,
+        description="Let the model check the first value of a slot, too, against what belongs there. A sub_topic's own "
+        "validate_value is stronger.",
+    )
+    max_profile_subtopics: int = Field(
+        15, ge=2, description="A topic with more sub_topics than this is organized into fewer."
+    )
+    max_pre_profile_token_size: int = Field(
+        128, ge=16, description="What a slot holds is shortened when it has more tokens than this."
+    )
+    event_tags: tuple[EventTag, ...] = Field(
+        (),
+        description="Tags that events may carry; others are dropped, and with none events carry none.",
+        examples=[[{"name": "emotion", "description": "How the user feels about it."}]],
+    )
+    event_theme_requirement: Description = Field(
+        None, description="What facts and events should be about; it stands among the rules of the prompt."
+    )
+
+    @model_validator(mode="after")
+    def _check_strict(self) -> "ProfileSettings":
+        if self.profile_strict_mode and self.overwrite_user_profiles == ():
+            raise ValueError(
+                "overwrite_user_profiles must hold a topic with profile_strict_mode: nothing could be kept"
+            )
+        return self
 
 
 _CONCURRENCY: Final = "Calls that one worker has open at this endpoint at a time; no limit if null."
@@ -380,12 +413,13 @@ class Settings(Section):
         replaced, added = self.profile.overwrite_user_profiles, self.profile.additional_user_profiles
         if replaced is not None and added:
             yield "profile.additional_user_profiles: no effect beside overwrite_user_profiles"
-        if (replaced is not None or added) and self.extraction.provider == "offline":
+        if self.extraction.provider != "offline":
+            return
+        if (replaced is not None or added) and not self.profile.profile_strict_mode:
             yield "profile: no effect with extraction.provider offline, whose rules have slots of their own"
-        slots = [slot for topic in (*(replaced or ()), *added) for slot in topic.sub_topics]
-        for name in ("update_description", "validate_value"):
-            if any(getattr(slot, name) is not None for slot in slots):
-                yield f"profile: no effect yet of the sub_topics' {name}"
+        for key in ("profile_validate_mode", "event_tags", "event_theme_requirement"):
+            if getattr(self.profile, key):
+                yield f"profile.{key}: no effect with extraction.provider offline, which asks no model"
 
     @property
     def embedding_dimension(self) -> int:

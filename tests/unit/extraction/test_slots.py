@@ -61,15 +61,17 @@ def test_other_slots_make_another_extractor(key: str) -> None:
     assert hashes[0] != hashes[1]
 
 
-def test_slots_that_the_rules_or_the_steps_do_not_heed_are_told() -> None:
-    slots = [{"topic": "a", "sub_topics": [{"name": "b", "update_description": "join", "validate_value": False}]}]
-    offline = Settings.model_validate(
-        {"profile": {"additional_user_profiles": slots, "overwrite_user_profiles": slots}}
-    )
-    assert offline.without_effect == (
+def test_what_the_rules_do_not_heed_of_a_profile_is_told() -> None:
+    slots = [{"topic": "a", "sub_topics": ["b"]}]
+    asked = {"profile_validate_mode": True, "event_tags": [{"name": "mood"}], "event_theme_requirement": "health"}
+    both = {"additional_user_profiles": slots, "overwrite_user_profiles": slots}
+    assert Settings.model_validate({"profile": {**both, **asked}}).without_effect == (
         "profile.additional_user_profiles: no effect beside overwrite_user_profiles",
         "profile: no effect with extraction.provider offline, whose rules have slots of their own",
-        "profile: no effect yet of the sub_topics' update_description",
-        "profile: no effect yet of the sub_topics' validate_value",
+        "profile.profile_validate_mode: no effect with extraction.provider offline, which asks no model",
+        "profile.event_tags: no effect with extraction.provider offline, which asks no model",
+        "profile.event_theme_requirement: no effect with extraction.provider offline, which asks no model",
     )
+    strict = {"overwrite_user_profiles": slots, "profile_strict_mode": True}
+    assert Settings.model_validate({"profile": strict}).without_effect == ()
     assert Settings().without_effect == ()

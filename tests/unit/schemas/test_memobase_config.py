@@ -269,7 +269,6 @@ def test_what_has_no_effect_is_told_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     assert told == (
         "environment variable MEMOBASE_USE_TIMEZONE: no effect yet, dates are UTC",
-        f"{path}: profile_strict_mode: no effect yet, facts outside the slots are kept",
         f"{path}: cache_user_profiles_ttl: no effect, nothing is cached: profiles are read where they are written",
         f"{path}: telemetry_deployment_environment: no effect, no telemetry is sent",
     )
