@@ -39,16 +39,21 @@ class RecordedUnit:
 
 @dataclass(frozen=True, slots=True)
 class ForgetCutOff:
-    """Which records a forget covers: below an end offset, and not later than the forget."""
+    """Which records a forget covers: below an end offset, and not later than the forget.
+
+    Of a topic that nobody read when the user was forgotten, as a source that is added later, only the time is asked.
+    """
 
     forgotten_at: datetime
     offsets: Mapping[tuple[str, int], int]
 
     def covers(self, position: Position) -> bool:
         """Both are asked: the offset spares what was sent after, the time what a recreated topic holds."""
-        end = self.offsets.get((position.topic, position.partition))
-        forgotten_at_ms = int(self.forgotten_at.timestamp() * 1000)
-        return end is not None and position.offset < end and position.timestamp_ms <= forgotten_at_ms
+        if position.timestamp_ms > int(self.forgotten_at.timestamp() * 1000):
+            return False
+        if all(topic != position.topic for topic, _ in self.offsets):
+            return True
+        return position.offset < self.offsets.get((position.topic, position.partition), 0)
 
 
 @dataclass(frozen=True, slots=True)

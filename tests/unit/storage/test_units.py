@@ -118,7 +118,8 @@ def test_a_parked_unit_is_known_by_its_position_as_a_second_delivery() -> None:
         (position(9), "erased"),
         (position(10), "new"),
         (position(9, timestamp_ms=NOW_MS + 1), "new"),
-        (position(9, topic="source"), "new"),
+        (position(9, topic="source-added-later"), "erased"),
+        (position(9, topic="source-added-later", timestamp_ms=NOW_MS + 1), "new"),
     ],
 )
 def test_a_forget_erases_what_was_first_put_below_its_offsets_and_not_later(
