@@ -37,9 +37,9 @@ INTERRUPTED: Final = 130
 
 MODEL_HINT: Final = """To let a model do it, point memostream at any endpoint that speaks OpenAI's API:
   export MEMOSTREAM_EXTRACTION__PROVIDER=openai
-  export MEMOSTREAM_LLM__API_KEY=...            # or MEMOSTREAM_LLM__BASE_URL=http://127.0.0.1:11434/v1
+  export MEMOSTREAM_LLM__API_KEY=...
   export MEMOSTREAM_LLM__MODEL=gpt-4o-mini
-and run this again. `memostream up` keeps it all running."""
+and run this again. `memostream up` keeps it all running. A model on your own machine: docs/first-hour.md"""
 
 
 async def demo(config: Path | None, data_dir: Path | None, stop: asyncio.Event) -> int:

@@ -68,7 +68,7 @@ def guide(settings: Settings, data_dir: Path) -> str:
     again = "" if data_dir == Path("memostream-data") else f" --data-dir {shlex.quote(str(data_dir))}"
     record = '{"user_id":"ann","blob_data":{"messages":[{"role":"user","content":"I moved to Oslo"}]}}'
     extractor = (
-        "offline (rules; set MEMOSTREAM_EXTRACTION__PROVIDER=openai and MEMOSTREAM_LLM__API_KEY for a model)"
+        "offline (rules; for a model: docs/first-hour.md, and a new --data-dir)"
         if settings.extraction.provider == "offline"
         else f"{settings.llm.model}"
     )
