@@ -315,6 +315,16 @@ blobs: Final = Table(
     _time("recorded_at"),
 )
 
+# What a project sets in place of the server's settings; no row for a project that sets nothing.
+projects: Final = Table(
+    "projects",
+    metadata,
+    _text("project_id", primary_key=True),
+    # YAML, as it was written.
+    _text("profile_config"),
+    _time("updated_at"),
+)
+
 schema_info: Final = Table(
     "schema_info",
     metadata,

@@ -188,6 +188,13 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "projects",
+        sa.Column("project_id", sa.Text(), nullable=False),
+        sa.Column("profile_config", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("project_id", name=op.f("pk_projects")),
+    )
+    op.create_table(
         "relay_leases",
         sa.Column("shards", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("shard", sa.Integer(), autoincrement=False, nullable=False),
@@ -294,6 +301,7 @@ def downgrade() -> None:
     op.drop_table("schema_info")
     op.drop_table("relays")
     op.drop_table("relay_leases")
+    op.drop_table("projects")
     op.drop_table("profiles")
     op.drop_table("profile_history")
     op.drop_table("outbox")
