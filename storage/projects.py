@@ -1,0 +1,42 @@
+"""A project's own configuration, as text; what it means is decided where it is set and where it is used."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import projects
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConfig:
+    """The text as it was set, and when."""
+
+    text: str
+    updated_at: datetime
+
+
+async def read_project_config(connection: AsyncConnection, project_id: str) -> StoredConfig | None:
+    """None for a project without a configuration of its own."""
+    query = select(projects.c.profile_config, projects.c.updated_at).where(projects.c.project_id == project_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else StoredConfig(row.profile_config, row.updated_at)
+
+
+async def write_project_config(connection: AsyncConnection, project_id: str, text: str, now: datetime) -> None:
+    """Set or replace it; the caller has parsed the text. Workers see it within seconds."""
+    statement = insert(projects).values(project_id=project_id, profile_config=text, updated_at=now)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[projects.c.project_id],
+            set_={"profile_config": statement.excluded.profile_config, "updated_at": statement.excluded.updated_at},
+        )
+    )
+
+
+async def clear_project_config(connection: AsyncConnection, project_id: str) -> bool:
+    """False if there was none."""
+    removed = await connection.execute(delete(projects).where(projects.c.project_id == project_id))
+    return removed.rowcount > 0
