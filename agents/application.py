@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agents.accounts import Accounts, Meter
 from agents.bisection import Merged, extract_units, merge_topics
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import HEALTH_PART, Endpoint
@@ -20,6 +21,7 @@ from storage.applying import Application, ParkedUnit, ProfileMoved, UnitsMoved, 
 from storage.errors import translated
 from storage.reading import look_up_units, read_profile
 from storage.units import ID_CONFLICT, UnitBook, UnitOutcome, covers
+from storage.usage import Attempt, UsageOutcome, record_usage
 
 log = structlog.get_logger()
 
@@ -85,12 +87,25 @@ def plan_units(units: Iterable[Unit], book: UnitBook) -> UnitPlan:
     return UnitPlan(tuple(order), tuple(parked), tuple(skipped))
 
 
-class Applier:
-    """Extracts windows and applies what they say; raises RetryLater when an endpoint or Postgres is away."""
+def usage_outcome(application: Application) -> UsageOutcome:
+    """The best that came of what an attempt spent."""
+    if application.applied:
+        return "applied"
+    if application.parked:
+        return "parked"
+    return "erased" if any(outcome == "erased" for _, outcome in application.skipped) else "duplicate"
 
-    def __init__(self, deps: ExtractionDeps, endpoint: Endpoint) -> None:
+
+class Applier:
+    """Extracts windows and applies what they say.
+
+    Raises RetryLater when an endpoint or Postgres is away, and its BudgetReached when nothing may be spent.
+    """
+
+    def __init__(self, deps: ExtractionDeps, endpoint: Endpoint, accounts: Accounts) -> None:
         self._deps = deps
         self._endpoint = endpoint
+        self._accounts = accounts
 
     async def apply_windows(
         self,
@@ -103,15 +118,25 @@ class Applier:
 
         `attempts` counts this one; `in_transaction` is run inside the transaction, after everything else.
         """
+        meter = Meter(self._deps.clock.new_id())
+        outcome: UsageOutcome | None = "stopped"
         try:
             for _ in range(MAX_RESTARTS):
-                if await self._apply(user, windows, attempts, in_transaction):
+                if await self._apply(user, windows, attempts, in_transaction, meter):
+                    outcome = None
                     return
                 log.info("extraction.units_moved", project_id=user[0], user_id=user[1])
             raise RetryLater("other workers apply the same units again and again")
-        except EndpointRefused as error:
-            self._deps.health.report(HEALTH_PART, str(error))
+        except RetryLater as error:
+            outcome = "waiting"
+            if isinstance(error, EndpointRefused):
+                self._deps.health.report(HEALTH_PART, str(error))
             raise
+        finally:
+            # Also when it is cancelled: what was spent was spent.
+            if outcome is not None and not meter.is_empty:
+                ended = self._accounts.attempt(meter, user, [window for window, _ in windows], outcome)
+                await self._accounts.record_apart(ended)
 
     async def _apply(
         self,
@@ -119,6 +144,7 @@ class Applier:
         windows: Sequence[tuple[Window, Position]],
         attempts: int,
         in_transaction: InTransaction,
+        meter: Meter,
     ) -> bool:
         """False if somebody else applied or erased some of the units meanwhile."""
         units = [unit for window, _ in windows for unit in window.units]
@@ -128,12 +154,15 @@ class Applier:
                 profile = await read_profile(connection, *user)
         # One policy for the whole attempt: facts are merged by the rules that they were extracted by.
         policy = await self._deps.policy_of_project(user[0])
+        meter.model = self._endpoint.identity(policy).model
         plan = plan_units(units, book)
-        findings = await self._extract(user, plan.remaining, profile, policy)
+        if plan.remaining:
+            await self._accounts.check(user)
+        findings = await self._extract(user, plan.remaining, profile, policy, meter)
         while True:
-            merged = await self._merge(user, findings, profile, policy)
+            merged = await self._merge(user, findings, profile, policy, meter)
             if merged.reason:
-                findings = await self._without(user, findings, merged, profile, policy)
+                findings = await self._without(user, findings, merged, profile, policy, meter)
                 continue
             application = Application(
                 *user,
@@ -150,8 +179,11 @@ class Applier:
                 window_positions={window.window_id: position for window, position in windows},
                 keep_blobs=self._deps.keep_blobs,
             )
+            attempt = None
+            if plan.remaining or not meter.is_empty:
+                attempt = self._accounts.attempt(meter, user, application.windows, usage_outcome(application))
             try:
-                await self._commit(application, in_transaction)
+                await self._commit(application, attempt, in_transaction)
             except UnitsMoved:
                 return False
             except ProfileMoved:
@@ -172,20 +204,32 @@ class Applier:
             )
             return True
 
-    async def _extract(self, user: UserKey, units: Sequence[Unit], profile: Profile, policy: ProfilePolicy) -> Findings:
+    async def _extract(
+        self, user: UserKey, units: Sequence[Unit], profile: Profile, policy: ProfilePolicy, meter: Meter
+    ) -> Findings:
         if not units:
             return Findings()
-        return await extract_units(lambda messages: self._endpoint.extract(user, messages, profile, policy), units)
+        return await extract_units(
+            lambda messages: self._endpoint.extract(user, messages, profile, policy, meter), units
+        )
 
-    async def _merge(self, user: UserKey, findings: Findings, profile: Profile, policy: ProfilePolicy) -> Merged:
+    async def _merge(
+        self, user: UserKey, findings: Findings, profile: Profile, policy: ProfilePolicy, meter: Meter
+    ) -> Merged:
         if not findings.applied:
             return Merged(MemoryUpdate())
         return await merge_topics(
-            lambda extraction: self._endpoint.merge(user, extraction, profile, policy), findings.extraction
+            lambda extraction: self._endpoint.merge(user, extraction, profile, policy, meter), findings.extraction
         )
 
     async def _without(
-        self, user: UserKey, findings: Findings, merged: Merged, profile: Profile, policy: ProfilePolicy
+        self,
+        user: UserKey,
+        findings: Findings,
+        merged: Merged,
+        profile: Profile,
+        policy: ProfilePolicy,
+        meter: Meter,
     ) -> Findings:
         """Park what the refused facts were taken from, and extract the rest again without it."""
         behind, others = units_behind(findings.applied, merged.refused)
@@ -197,7 +241,7 @@ class Applier:
         return (
             replace(findings, extraction=Extraction(), applied=())
             + poison
-            + await self._extract(user, others, profile, policy)
+            + await self._extract(user, others, profile, policy, meter)
         )
 
     async def _read_profile(self, user: UserKey) -> Profile:
@@ -205,9 +249,13 @@ class Applier:
             async with self._deps.engine.connect() as connection:
                 return await read_profile(connection, *user)
 
-    async def _commit(self, application: Application, in_transaction: InTransaction) -> None:
+    async def _commit(self, application: Application, attempt: Attempt | None, in_transaction: InTransaction) -> None:
         clock = self._deps.clock
         with translated("applying windows"):
             async with self._deps.engine.begin() as connection:
                 await apply(connection, application, clock.now(), clock.new_id)
+                if attempt is not None:
+                    await record_usage(connection, attempt)
                 await in_transaction(connection)
+        if attempt is not None:
+            await self._accounts.written(attempt)

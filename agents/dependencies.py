@@ -12,6 +12,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from extraction.protocol import Extractor
+from schemas.budgets import BudgetSettings
+from schemas.prices import PriceSettings
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
 from streams.tracker import Partition
@@ -82,5 +84,7 @@ class ExtractionDeps:
     keep_blobs: bool = False
     end_offsets: Callable[[], Awaitable[Mapping[Partition, int]]] = no_offsets
     policy_of_project: Callable[[str], Awaitable[ProfilePolicy]] = default_policy
+    prices: PriceSettings = field(default_factory=PriceSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     commit_interval_s: float = 1.0
     hold_poll_s: float = 1.0

@@ -5,12 +5,13 @@ from typing import Literal, TypeVar
 
 import structlog
 
+from agents.accounts import Meter
 from agents.dependencies import Health
 from agents.faults import EndpointJudge, UserKey
 from extraction.protocol import Extractor
 from schemas.conversation import Message
-from schemas.errors import ContentRejected, RetryLater
-from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile
+from schemas.errors import ContentRejected, MemostreamError, RetryLater
+from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
 from schemas.profile_schema import ProfilePolicy
 
 log = structlog.get_logger()
@@ -22,7 +23,10 @@ Result = TypeVar("Result", Extraction, MemoryUpdate)
 
 
 class Endpoint:
-    """Calls the extractor; raises as it does, but RetryLater where all users' content is rejected."""
+    """Calls the extractor; raises as it does, but RetryLater where all users' content is rejected.
+
+    `meter` is told of what each call spent, also of one that failed.
+    """
 
     def __init__(self, extractor: Extractor, health: Health, failing_users_limit: int) -> None:
         self._extractor = extractor
@@ -37,24 +41,26 @@ class Endpoint:
         return self._extractor.identity(policy)
 
     async def extract(
-        self, user: UserKey, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy
+        self, user: UserKey, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy, meter: Meter
     ) -> Extraction:
-        return await self._judged("extract", user, lambda: self._extractor.extract(messages, profile, policy), 0)
+        return await self._judged(
+            "extract", user, lambda: self._extractor.extract(messages, profile, policy), Usage(), meter
+        )
 
     async def merge(
-        self, user: UserKey, extraction: Extraction, profile: Profile, policy: ProfilePolicy
+        self, user: UserKey, extraction: Extraction, profile: Profile, policy: ProfilePolicy, meter: Meter
     ) -> MemoryUpdate:
-        completions = extraction.usage.completions
         return await self._judged(
-            "merge", user, lambda: self._extractor.merge(extraction, profile, policy), completions
+            "merge", user, lambda: self._extractor.merge(extraction, profile, policy), extraction.usage, meter
         )
 
     async def _judged(
-        self, step: Step, user: UserKey, call: Callable[[], Awaitable[Result]], completions_before: int
+        self, step: Step, user: UserKey, call: Callable[[], Awaitable[Result]], before: Usage, meter: Meter
     ) -> Result:
         try:
             result = await call()
         except ContentRejected as error:
+            meter.add(error.usage)
             judge = self._judges[step] = self._judges[step].after_rejection(user)
             if not judge.blames_endpoint:
                 raise
@@ -62,8 +68,13 @@ class Endpoint:
             self._health.report(HEALTH_PART, reason)
             log.warning("extraction.endpoint_blamed", step=step, users=len(judge.failing_users))
             raise RetryLater(reason) from error
+        except MemostreamError as error:
+            meter.add(error.usage)
+            raise
+        spent = result.usage - before
+        meter.add(spent)
         # A step that needed no completion says nothing about the endpoint.
-        if result.usage.completions > completions_before:
+        if spent.completions:
             self._judges[step] = self._judges[step].after_success()
             self._health.clear(HEALTH_PART)
         return result

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agents.dependencies import ExtractionDeps
 from agents.faults import UserKey
-from agents.settling import Settler, reason_of
+from agents.settling import BUDGET, Settler, reason_of
 from agents.user_queues import batch_size
 from schemas.errors import RetryLater
 from storage.errors import translated
-from storage.holding import HeldRecord, due, read_held, release, reschedule
+from storage.holding import HeldRecord, due, make_due, read_held, release, reschedule
 
 log = structlog.get_logger()
 
@@ -37,9 +37,13 @@ class HoldTimer:
 
     async def run(self) -> None:
         """Until `stop`."""
+        is_first = True
         while not self._stopping.is_set():
             self._wake.clear()
             try:
+                if is_first:
+                    await self._look_at_budgets()
+                    is_first = False
                 for first in await self._claim():
                     if self._stopping.is_set():
                         await self._give_back(first, 0.0, first.reason)
@@ -68,6 +72,12 @@ class HoldTimer:
         await asyncio.gather(*late, return_exceptions=True)
         for first in left:
             await self._give_back(first, 0.0, first.reason)
+
+    async def _look_at_budgets(self) -> None:
+        """The configuration is read at a start, and budgets may be higher now than when users were held."""
+        with translated("looking at users held for a budget"):
+            async with self._deps.engine.begin() as connection:
+                await make_due(connection, BUDGET, self._deps.clock.now())
 
     async def _claim(self) -> list[HeldRecord]:
         room = self._deps.extraction.concurrency - len(self._running)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
 
+from agents.accounts import Accounts, BudgetReached
 from agents.application import Applier, InTransaction, nothing_more
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import Endpoint
@@ -14,13 +16,14 @@ from schemas.errors import EndpointRefused, RetryLater
 from schemas.windows import Position, Window, WindowCommand
 from storage.commands import apply_command
 from storage.errors import translated
-from storage.holding import hold, is_held
+from storage.holding import first_held_reason, hold
 
 log = structlog.get_logger()
 
 ENDPOINT_AWAY: Final = "endpoint-away"
 ENDPOINT_REFUSED: Final = "endpoint-refused"
 BEHIND_HELD: Final = "behind-held"
+BUDGET: Final = "budget"
 
 Records = Sequence[tuple[Window | WindowCommand, Position]]
 
@@ -30,7 +33,8 @@ class Settler:
 
     def __init__(self, deps: ExtractionDeps) -> None:
         self._deps = deps
-        self._applier = Applier(deps, Endpoint(deps.extractor, deps.health, deps.extraction.failing_users_limit))
+        endpoint = Endpoint(deps.extractor, deps.health, deps.extraction.failing_users_limit)
+        self._applier = Applier(deps, endpoint, Accounts(deps))
         self._slots = asyncio.Semaphore(deps.extraction.concurrency)
         self._stopping = asyncio.Event()
 
@@ -42,24 +46,29 @@ class Settler:
         """True when the records are applied or held; `records` are one command, or windows of one blob type.
 
         A user who has to wait is held after `hold_after_s`, or once `full` is set, for then nobody else's records are
-        read. Waits as long as it takes while Postgres is away. False, with nothing done, when `is_ours` says that
-        another worker has the records, or after `stop`.
+        read; at once where a budget is used up, until the day ends. Waits as long as it takes while Postgres is away.
+        False, with nothing done, when `is_ours` says that another worker has the records, or after `stop`.
         """
         clock, settings = self._deps.clock, self._deps.extraction
         hold_at_s = clock.monotonic() + settings.hold_after_s
         failures = 0
         hold_reason = BEHIND_HELD
+        hold_until: datetime | None = None
         while is_ours() and not self._stopping.is_set():
-            must_hold = failures > 0 and (full.is_set() or clock.monotonic() >= hold_at_s)
+            waited = full.is_set() or clock.monotonic() >= hold_at_s
+            must_hold = hold_until is not None or (failures > 0 and waited)
             try:
                 if must_hold:
-                    await self._hold(user, records, hold_reason)
+                    await self._hold(user, records, hold_reason, hold_until)
                 elif not await self._hold_behind(user, records):
                     await self.apply(user, records, failures + 1)
                 return True
+            except BudgetReached as error:
+                hold_reason, hold_until = BUDGET, error.until
             except RetryLater as error:
                 failures += 1
-                hold_reason = reason_of(error)
+                if hold_until is None:
+                    hold_reason = reason_of(error)
                 delay_s = self.backoff_s(failures, error)
                 left_s = hold_at_s - clock.monotonic()
                 if left_s > 0:
@@ -89,7 +98,9 @@ class Settler:
                     await self._command(record, position, in_transaction)
 
     def backoff_s(self, failures: int, error: RetryLater) -> float:
-        """How long to wait after so many failures in a row."""
+        """How long to wait after so many failures in a row; a used up budget is none, and ends with the day."""
+        if isinstance(error, BudgetReached):
+            return error.delay_s
         settings = self._deps.extraction
         jitter = self._deps.clock.jitter()
         return backoff_s(failures, settings.retry_min_s, settings.retry_max_s, error.delay_s, jitter)
@@ -110,8 +121,7 @@ class Settler:
 
     async def _command(self, command: WindowCommand, position: Position, in_transaction: InTransaction) -> None:
         clock = self._deps.clock
-        is_forget = command.command.command == "forget-user"
-        end_offsets = await self._deps.end_offsets() if is_forget else {}
+        end_offsets = await self._deps.end_offsets() if is_forget(command) else {}
         with translated("applying a command"):
             async with self._deps.engine.begin() as connection:
                 await apply_command(connection, command, position, clock.now(), clock.new_id, end_offsets)
@@ -119,26 +129,38 @@ class Settler:
         log.info("extraction.command_applied", command=command.command.command, command_id=command.command_id)
 
     async def _hold_behind(self, user: UserKey, records: Records) -> bool:
-        """Put the records behind the user's held ones, if there are any.
+        """Put the records behind the user's held ones, if there are any; a forget does not wait for them.
 
         Only the worker that has the user's partition adds to them, so a no stays a no; and where the timer finishes
         the last of them meanwhile, these are simply the next that it takes.
         """
+        if any(isinstance(record, WindowCommand) and is_forget(record) for record, _ in records):
+            return False
         with translated("looking for held windows"):
             async with self._deps.engine.connect() as connection:
-                if not await is_held(connection, *user):
-                    return False
-        await self._hold(user, records, BEHIND_HELD)
+                reason = await first_held_reason(connection, *user)
+        if reason is None:
+            return False
+        await self._hold(user, records, BUDGET if reason == BUDGET else BEHIND_HELD)
         return True
 
-    async def _hold(self, user: UserKey, records: Records, reason: str) -> None:
+    async def _hold(self, user: UserKey, records: Records, reason: str, due_at: datetime | None = None) -> None:
         with translated("holding windows"):
             async with self._deps.engine.begin() as connection:
                 for record, position in records:
-                    await hold(connection, record, position, reason, self._deps.clock.now())
+                    await hold(connection, record, position, reason, self._deps.clock.now(), due_at)
+        # A budget is reported once, when it is reached.
+        if reason == BUDGET:
+            return
         log.warning("extraction.held", project_id=user[0], user_id=user[1], records=len(records), reason=reason)
+
+
+def is_forget(command: WindowCommand) -> bool:
+    return command.command.command == "forget-user"
 
 
 def reason_of(error: RetryLater) -> str:
     """The code under which a user is held."""
+    if isinstance(error, BudgetReached):
+        return BUDGET
     return ENDPOINT_REFUSED if isinstance(error, EndpointRefused) else ENDPOINT_AWAY

@@ -14,7 +14,7 @@ from schemas.errors import Conflict
 from schemas.memory import ExtractorIdentity, MemoryUpdate
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace
-from storage.ledger import NO_USAGE, UnitCounts, record_ledger, window_row
+from storage.ledger import UnitCounts, record_ledger, window_row
 from storage.locking import LockedUser, count_on, lock_user
 from storage.outbox import append_rows
 from storage.outgoing import Outgoing, change_source
@@ -329,7 +329,7 @@ def _add_dead_letters(parked: list[ParkedUnit], sources: UnitSources, outgoing: 
 
 
 async def _write_ledger(connection: AsyncConnection, application: Application, now: datetime) -> None:
-    """A row a window. What the calls cost stands in the first one's, so that sums are right."""
+    """A row a window."""
     sources = UnitSources(application.windows)
     words: dict[UUID | None, Counter[str]] = {}
     fates = [(unit, "applied") for unit in application.applied]
@@ -338,10 +338,9 @@ async def _write_ledger(connection: AsyncConnection, application: Application, n
     for unit, word in fates:
         words.setdefault(sources.find(unit)[1], Counter())[word] += 1
     rows = []
-    for number, window in enumerate(application.windows):
+    for window in application.windows:
         found = words.get(window.window_id, Counter())
         counts = UnitCounts(found["applied"], found["parked"], found["duplicate"], found["erased"])
-        usage = application.update.usage if number == 0 else NO_USAGE
         position = application.window_positions[window.window_id]
-        rows.append(window_row(window, position, counts, now, usage))
+        rows.append(window_row(window, position, counts, now))
     await record_ledger(connection, rows)

@@ -15,6 +15,7 @@ from storage.outbox import append_rows
 from storage.outgoing import Outgoing
 from storage.reading import offsets_to_json, read_cut_off, user_hash
 from storage.tables import OF_A_USER, forgotten_users, held_windows, ledger, users
+from storage.usage import forget_usage
 
 EndOffsets = Mapping[tuple[str, int], int]
 NO_OFFSETS: EndOffsets = {}
@@ -84,6 +85,7 @@ async def _forget(
     for table in OF_A_USER:
         await connection.execute(delete(table).where(table.c.project_id == project_id, table.c.user_id == user_id))
     await connection.execute(delete(ledger).where(ledger.c.project_id == project_id, ledger.c.user_id == user_id))
+    await forget_usage(connection, project_id, user_id)
     # If the forget itself was held, what stands behind it came later.
     own_number = select(held_windows.c.number).where(held_windows.c.ledger_id == ledger_id).scalar_subquery()
     await connection.execute(

@@ -57,10 +57,24 @@ async def hold(
     )
 
 
-async def is_held(connection: AsyncConnection, project_id: str, user_id: str) -> bool:
-    """Whether anything of the user is held, so that what comes later must be held, too."""
-    query = select(exists().where(held_windows.c.project_id == project_id, held_windows.c.user_id == user_id))
-    return bool(await connection.scalar(query))
+async def first_held_reason(connection: AsyncConnection, project_id: str, user_id: str) -> str | None:
+    """Why the user's first record is held; None if nothing is, else what comes later must be held, too."""
+    query = (
+        select(held_windows.c.reason)
+        .where(held_windows.c.project_id == project_id, held_windows.c.user_id == user_id)
+        .order_by(held_windows.c.number)
+        .limit(1)
+    )
+    return await connection.scalar(query)
+
+
+async def make_due(connection: AsyncConnection, reason: str, now: datetime) -> None:
+    """Let what is held for this reason be tried again now, not only when it was going to be."""
+    await connection.execute(
+        update(held_windows)
+        .where(held_windows.c.reason == storable(reason), held_windows.c.due_at > now)
+        .values(due_at=now)
+    )
 
 
 async def due(connection: AsyncConnection, worker: str, now: datetime, limit: int, claim_s: float) -> list[HeldRecord]:

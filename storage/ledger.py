@@ -11,12 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.identity import derived_uuid
-from schemas.memory import Usage
 from schemas.windows import Position, Window, WindowCommand
 from storage.tables import ledger
 
 CHANNEL: Final = "memostream_ledger"
-NO_USAGE: Final = Usage()
 
 LedgerKind = Literal["window", "flush", "forget-user"]
 
@@ -52,7 +50,6 @@ class LedgerRow:
     recorded_at: datetime
     command_id: str | None = None
     counts: UnitCounts = UnitCounts()
-    usage: Usage = NO_USAGE
 
 
 def command_ledger_id(command: WindowCommand) -> UUID:
@@ -66,9 +63,7 @@ def ledger_id_of(record: Window | WindowCommand) -> UUID:
     return record.window_id if isinstance(record, Window) else command_ledger_id(record)
 
 
-def window_row(
-    window: Window, position: Position, counts: UnitCounts, now: datetime, usage: Usage = NO_USAGE
-) -> LedgerRow:
+def window_row(window: Window, position: Position, counts: UnitCounts, now: datetime) -> LedgerRow:
     """The row of a finished window; one that a forget has erased does not name the user again."""
     return LedgerRow(
         ledger_id=window.window_id,
@@ -79,7 +74,6 @@ def window_row(
         outcome=counts.outcome,
         recorded_at=now,
         counts=counts,
-        usage=usage,
     )
 
 
@@ -102,11 +96,6 @@ async def record_ledger(connection: AsyncConnection, rows: Sequence[LedgerRow]) 
             "parked_count": row.counts.parked,
             "duplicate_count": row.counts.duplicate,
             "erased_count": row.counts.erased,
-            "completions": row.usage.completions,
-            "embedding_calls": row.usage.embedding_calls,
-            "prompt_tokens": row.usage.prompt_tokens,
-            "completion_tokens": row.usage.completion_tokens,
-            "cached_tokens": row.usage.cached_tokens,
             "recorded_at": row.recorded_at,
         }
         for row in rows
@@ -134,11 +123,4 @@ def ledger_row(row: Any) -> LedgerRow:
         recorded_at=row.recorded_at,
         command_id=row.command_id,
         counts=UnitCounts(row.applied_count, row.parked_count, row.duplicate_count, row.erased_count),
-        usage=Usage(
-            completions=row.completions,
-            embedding_calls=row.embedding_calls,
-            prompt_tokens=row.prompt_tokens,
-            completion_tokens=row.completion_tokens,
-            cached_tokens=row.cached_tokens,
-        ),
     )

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Numeric,
     Table,
     Text,
     UniqueConstraint,
@@ -216,14 +217,36 @@ ledger: Final = Table(
     _number("parked_count", 0),
     _number("duplicate_count", 0),
     _number("erased_count", 0),
-    _number("completions", 0),
-    _number("embedding_calls", 0),
-    _number("prompt_tokens", 0, big=True),
-    _number("completion_tokens", 0, big=True),
-    _number("cached_tokens", 0, big=True),
     _time("recorded_at"),
     Index(None, "topic", "partition", "offset"),
     Index(None, "project_id", "user_id"),
+)
+
+# Apart from the ledger: an attempt that came to nothing has no ledger row, but costs money, and rows may be pruned.
+usage: Final = Table(
+    "usage",
+    metadata,
+    Column("attempt_id", UUID, primary_key=True),
+    _text("model", primary_key=True),
+    _text("project_id"),
+    # Null, as are the windows, once the user is forgotten.
+    _optional_text("user_id"),
+    _uuids("window_ids"),
+    _text("outcome"),
+    _number("completions"),
+    _number("embedding_calls"),
+    _number("prompt_tokens", big=True),
+    _number("completion_tokens", big=True),
+    _number("cached_tokens", big=True),
+    _number("embedding_tokens", big=True),
+    _number("latency_ms", big=True),
+    # Null where the model had no price.
+    Column("cost", Numeric, nullable=True),
+    _time("recorded_at"),
+    Index(None, "recorded_at"),
+    Index(None, "project_id", "recorded_at"),
+    Index(None, "project_id", "user_id", "recorded_at"),
+    CheckConstraint("outcome IN ('applied', 'parked', 'duplicate', 'erased', 'waiting', 'stopped')", name="outcome"),
 )
 
 held_windows: Final = Table(
@@ -335,4 +358,4 @@ schema_info: Final = Table(
 )
 
 OF_A_USER: Final = (profiles, profile_history, gists, events, units, blobs, outbox)
-"""Tables whose every row of a user goes with them; ledger and held_windows need more care."""
+"""Tables whose every row of a user goes with them; ledger, usage and held_windows need more care."""

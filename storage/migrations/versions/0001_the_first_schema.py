@@ -105,11 +105,6 @@ def upgrade() -> None:
         sa.Column("parked_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("duplicate_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("erased_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("completions", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("embedding_calls", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("prompt_tokens", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("completion_tokens", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("cached_tokens", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("recorded_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("ledger_id", name=op.f("pk_ledger")),
     )
@@ -248,6 +243,37 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_units_topic_partition_offset"), "units", ["topic", "partition", "offset"], unique=False)
     op.create_table(
+        "usage",
+        sa.Column("attempt_id", sa.UUID(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("project_id", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("window_ids", sa.ARRAY(sa.UUID()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("completions", sa.Integer(), nullable=False),
+        sa.Column("embedding_calls", sa.Integer(), nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("embedding_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("latency_ms", sa.BigInteger(), nullable=False),
+        sa.Column("cost", sa.Numeric(), nullable=True),
+        sa.Column("recorded_at", sa.TIMESTAMP(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "outcome IN ('applied', 'parked', 'duplicate', 'erased', 'waiting', 'stopped')",
+            name=op.f("ck_usage_outcome"),
+        ),
+        sa.PrimaryKeyConstraint("attempt_id", "model", name=op.f("pk_usage")),
+    )
+    op.create_index(op.f("ix_usage_project_id_recorded_at"), "usage", ["project_id", "recorded_at"], unique=False)
+    op.create_index(
+        op.f("ix_usage_project_id_user_id_recorded_at"),
+        "usage",
+        ["project_id", "user_id", "recorded_at"],
+        unique=False,
+    )
+    op.create_index(op.f("ix_usage_recorded_at"), "usage", ["recorded_at"], unique=False)
+    op.create_table(
         "users",
         sa.Column("project_id", sa.Text(), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
@@ -297,6 +323,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("gists")
     op.drop_table("users")
+    op.drop_table("usage")
     op.drop_table("units")
     op.drop_table("schema_info")
     op.drop_table("relays")

@@ -19,7 +19,7 @@ from schemas.memory import Extraction, Profile
 from schemas.settings import BufferSettings, ExtractionSettings, StorageSettings, WorkerSettings
 from schemas.windows import Window, WindowCommand
 from storage.database import create_engine
-from storage.holding import is_held
+from storage.holding import first_held_reason
 from storage.reading import read_profile
 from storage.tables import held_windows, ledger, outbox, units
 from tests.support.extracting import (
@@ -111,7 +111,7 @@ async def test_a_window_becomes_memory_a_ledger_row_and_units(engine: AsyncEngin
     bench = Bench(engine, ScriptedExtractor())
     assert await bench.settle(chat_window("a", "one", "two"))
     assert await bench.memos() == {"a/0": "one", "a/1": "two"}
-    assert await bench.rows(ledger, "outcome", "completions", order="offset") == [("applied", 2)]
+    assert await bench.rows(ledger, "outcome", order="offset") == [("applied",)]
     assert await bench.unit_states() == [("a", -1, "applied", None)]
 
 
@@ -379,7 +379,7 @@ async def test_a_stopped_settler_hands_back_a_user_who_waits(engine: AsyncEngine
     assert not await bench.settle(chat_window("a", "one"))
     assert await bench.unit_states() == []
     async with engine.connect() as connection:
-        assert not await is_held(connection, *USER)
+        assert await first_held_reason(connection, *USER) is None
 
 
 async def test_a_flush_leaves_a_ledger_row_and_a_forget_removes_the_user(engine: AsyncEngine) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.holding import HeldRecord, due, hold, is_held, read_held, release, reschedule, still_claimed
+from storage.holding import HeldRecord, due, first_held_reason, hold, read_held, release, reschedule, still_claimed
 from storage.tables import held_windows
 from tests.integration.storage.builders import NOW, command, position, unit, window
 
@@ -32,7 +32,7 @@ async def test_what_comes_later_queues_behind_and_is_not_due_before_the_first_is
             await release(connection, [held.ledger_id])
     assert order == [first, second, flush]
     async with engine.connect() as connection:
-        assert not await is_held(connection, "default", "ann")
+        assert await first_held_reason(connection, "default", "ann") is None
 
 
 async def test_users_are_claimed_side_by_side_and_each_once(engine: AsyncEngine) -> None:

@@ -1,0 +1,207 @@
+"""What extraction has spent: a row for each attempt and model, sums of them, and how they end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlalchemy import Date, Select, case, cast, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.budgets import Spent
+from schemas.memory import Usage
+from schemas.windows import Position
+from storage.reading import read_cut_off, user_hash
+from storage.tables import usage
+
+# `waiting`: an endpoint or Postgres was away, so the windows are tried again. `stopped`: cut short from inside.
+UsageOutcome = Literal["applied", "parked", "duplicate", "erased", "waiting", "stopped"]
+By = Literal["day", "project", "user", "model"]
+
+UNFINISHED: Final = ("waiting", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalls:
+    """What one model did in an attempt; `cost` None where it had no price."""
+
+    model: str
+    usage: Usage
+    cost: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to extract windows together. `said_at` are the first positions of their units."""
+
+    attempt_id: UUID
+    project_id: str
+    user_id: str
+    window_ids: tuple[UUID, ...]
+    said_at: tuple[Position, ...]
+    outcome: UsageOutcome
+    calls: tuple[ModelCalls, ...]
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFilter:
+    """Which rows to sum; None is all. `until` is the first moment that does not belong."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    project_id: str | None = None
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """A line of a report. `key` has a value for each word that it was asked by; that of a forgotten user is None.
+
+    `extractions` came to an end, `unfinished` are attempts that did not. `unpriced_tokens` are not in `cost`.
+    """
+
+    key: Mapping[str, str | date | None]
+    extractions: int
+    unfinished: int
+    usage: Usage
+    cost: Decimal
+    unpriced_tokens: int
+
+
+async def record_usage(connection: AsyncConnection, attempt: Attempt) -> None:
+    """Write the attempt, once; it does not name a user who was forgotten after all of it was said."""
+    await _lock_name(connection, attempt.project_id, attempt.user_id)
+    cut_off = await read_cut_off(connection, attempt.project_id, attempt.user_id)
+    is_forgotten = cut_off is not None and all(cut_off.covers(position) for position in attempt.said_at)
+    rows = [
+        {
+            "attempt_id": attempt.attempt_id,
+            "model": calls.model,
+            "project_id": attempt.project_id,
+            "user_id": None if is_forgotten else attempt.user_id,
+            "window_ids": [] if is_forgotten else list(attempt.window_ids),
+            "outcome": attempt.outcome,
+            **{name: getattr(calls.usage, name) for name in _COUNTS},
+            "cost": calls.cost,
+            "recorded_at": attempt.recorded_at,
+        }
+        for calls in attempt.calls
+    ]
+    await connection.execute(insert(usage).on_conflict_do_nothing(), rows)
+
+
+async def forget_usage(connection: AsyncConnection, project_id: str, user_id: str) -> None:
+    """Take the user's name off what was spent; the project's sums stay."""
+    await _lock_name(connection, project_id, user_id)
+    await connection.execute(
+        update(usage)
+        .where(usage.c.project_id == project_id, usage.c.user_id == user_id)
+        .values(user_id=None, window_ids=[])
+    )
+
+
+async def read_spent(
+    connection: AsyncConnection, project_id: str, user_id: str | None, since: datetime, until: datetime
+) -> Spent:
+    """What a project, or one user of it, has spent from `since` to just before `until`."""
+    query = select(_tokens(), func.coalesce(func.sum(usage.c.cost), 0)).where(
+        usage.c.project_id == project_id, usage.c.recorded_at >= since, usage.c.recorded_at < until
+    )
+    if user_id is not None:
+        query = query.where(usage.c.user_id == user_id)
+    tokens, cost = (await connection.execute(query)).one()
+    return Spent(int(tokens), Decimal(cost))
+
+
+async def summarise_usage(connection: AsyncConnection, by: By, wanted: UsageFilter) -> list[UsageSum]:
+    """Sums by day (UTC), project, user or model; days in order, of the others the dearest first."""
+    keys: dict[By, dict[str, Any]] = {
+        "day": {"day": cast(func.timezone("UTC", usage.c.recorded_at), Date)},
+        "project": {"project_id": usage.c.project_id},
+        "user": {"project_id": usage.c.project_id, "user_id": usage.c.user_id},
+        "model": {"model": usage.c.model},
+    }
+    columns = keys[by]
+    query = _sums(columns, wanted).group_by(*columns.values())
+    if by == "day":
+        query = query.order_by(columns["day"])
+    else:
+        query = query.order_by(_cost().desc(), _tokens().desc(), *columns.values())
+    return [_sum(row, columns) for row in (await connection.execute(query)).all()]
+
+
+async def total_usage(connection: AsyncConnection, wanted: UsageFilter) -> UsageSum:
+    """The sum of everything; an extraction that asked several models is one."""
+    return _sum((await connection.execute(_sums({}, wanted))).one(), {})
+
+
+async def prune_usage(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Remove up to `limit` rows that are older; returns how many there were."""
+    old = select(usage.c.attempt_id, usage.c.model).where(usage.c.recorded_at < before).limit(limit).subquery()
+    result = await connection.execute(
+        delete(usage).where(usage.c.attempt_id == old.c.attempt_id, usage.c.model == old.c.model)
+    )
+    return result.rowcount
+
+
+_COUNTS: Final = (
+    "completions",
+    "embedding_calls",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "embedding_tokens",
+    "latency_ms",
+)
+
+
+async def _lock_name(connection: AsyncConnection, project_id: str, user_id: str) -> None:
+    """Let no forget of the user pass between the look for one and the row that is written."""
+    key = func.hashtextextended(user_hash(project_id, user_id), 0)
+    await connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def _tokens() -> Any:
+    paid = usage.c.prompt_tokens + usage.c.completion_tokens + usage.c.embedding_tokens
+    return func.coalesce(func.sum(paid), 0)
+
+
+def _cost() -> Any:
+    return func.coalesce(func.sum(usage.c.cost), 0)
+
+
+def _sums(columns: Mapping[str, Any], wanted: UsageFilter) -> Select[Any]:
+    attempts = func.count(usage.c.attempt_id.distinct())
+    is_unfinished = usage.c.outcome.in_(UNFINISHED)
+    paid = usage.c.prompt_tokens + usage.c.completion_tokens + usage.c.embedding_tokens
+    query = select(
+        *(column.label(name) for name, column in columns.items()),
+        attempts.filter(~is_unfinished).label("extractions"),
+        attempts.filter(is_unfinished).label("unfinished"),
+        *(func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in _COUNTS),
+        _cost().label("cost"),
+        func.coalesce(func.sum(case((usage.c.cost.is_(None), paid), else_=0)), 0).label("unpriced_tokens"),
+    )
+    conditions = (
+        (usage.c.recorded_at >= wanted.since, wanted.since),
+        (usage.c.recorded_at < wanted.until, wanted.until),
+        (usage.c.project_id == wanted.project_id, wanted.project_id),
+        (usage.c.user_id == wanted.user_id, wanted.user_id),
+    )
+    return query.where(*(condition for condition, value in conditions if value is not None))
+
+
+def _sum(row: Any, columns: Mapping[str, Any]) -> UsageSum:
+    names: Sequence[str] = tuple(columns)
+    return UsageSum(
+        key={name: getattr(row, name) for name in names},
+        extractions=row.extractions,
+        unfinished=row.unfinished,
+        usage=Usage(*(int(getattr(row, name)) for name in _COUNTS)),
+        cost=Decimal(row.cost),
+        unpriced_tokens=int(row.unpriced_tokens),
+    )
