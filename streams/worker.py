@@ -11,12 +11,11 @@ import structlog
 
 from agents import extraction
 from agents.buffer import create_buffer_app
-from agents.dependencies import ExtractionDeps, utc_now
+from agents.dependencies import ExtractionDeps, Health, utc_now
 from agents.ingest import create_ingest_app
+from agents.policies import PolicyBook, stored_in
 from extraction.factory import create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
-from schemas.policies import policy_of
-from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from storage.database import create_engine
@@ -131,11 +130,9 @@ async def _enter_storage_roles(
         stack.push_async_callback(extractor.close)
         if settings.extraction.provider == "offline":
             log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
-        policy = policy_of(settings)
-
-        async def policy_of_project(_: str) -> ProfilePolicy:
-            return policy
-
+        problems = Health()
+        policies = PolicyBook(settings, stored_in(engine), problems)
+        await stack.enter_async_context(_running(policies.watch(), on_fatal))
         topics = Topics(settings.kafka.topic_prefix)
         sources = [source.topic for source in settings.ingest.sources]
         app = new_app(topics.extraction_group, settings.kafka, partitions)
@@ -149,7 +146,8 @@ async def _enter_storage_roles(
             worker_name=worker_name,
             keep_blobs=settings.storage.persistent_chat_blobs,
             end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
-            policy_of_project=policy_of_project,
+            health=problems,
+            policy_of_project=policies.policy_of,
         )
         extraction.register(app, topics.extraction_windows, partitions, deps)
         await stack.enter_async_context(_running_app(app, on_fatal))

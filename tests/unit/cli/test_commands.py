@@ -41,6 +41,13 @@ def test_every_command_that_prints_data_can_print_json(command: str) -> None:
     assert "--json" in help_of(command)
 
 
+@pytest.mark.parametrize("command", ["show", "set", "clear"])
+def test_the_commands_of_a_project_show_examples_and_can_print_json(command: str) -> None:
+    text = help_of("project", "config", command)
+    assert f"memostream project config {command}" in text
+    assert "--json" in text
+
+
 def test_help_imports_no_client_of_kafka_or_postgres() -> None:
     code = (
         "import sys; sys.argv = ['memostream', '--help']\n"
