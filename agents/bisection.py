@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from agents.faults import (
     CONTENT_REJECTED,
@@ -11,19 +10,18 @@ from agents.faults import (
     Parked,
     halve,
     halve_text,
+    is_short,
     join_extractions,
     rejoin,
+    shorten,
 )
 from schemas.conversation import Message, conversation_of, messages_of
-from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused
-from schemas.memory import Extraction, Fact, MemoryUpdate
+from schemas.errors import ContentRejected, ContextTooLong, MemostreamError
+from schemas.memory import Extraction, MemoryUpdate, Usage
 from schemas.windows import MessageId, Unit
 
 ExtractCall = Callable[[Sequence[Message]], Awaitable[Extraction]]
 MergeCall = Callable[[Extraction], Awaitable[MemoryUpdate]]
-
-# A model for which less than this is too long has no room for our prompts: no fault of the text.
-SMALLEST_TEXT_CHARACTERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +38,40 @@ class Merged:
 async def extract_units(call: ExtractCall, units: Sequence[Unit]) -> Findings:
     """Extract the units in one call if that goes, else in as many as it takes, and join what they give.
 
-    A piece that is rejected alone is parked. RetryLater passes through; EndpointRefused is raised when even a
-    short text is too long.
+    A piece that is rejected alone is parked, and so is a short text that is too long. RetryLater passes through.
     """
     return rejoin(units, await _extract(call, units))
 
 
 async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
-    """Merge in one call if that goes, else topic by topic; a topic that cannot be merged alone is refused."""
+    """Merge in one call if that goes, else in parts: topic by topic, and embeddings apart, gist by gist.
+
+    The messages behind what cannot be merged alone are refused. A summary that cannot be embedded stays without.
+    """
     try:
         return Merged(await call(extraction))
     except (ContextTooLong, ContentRejected) as error:
         reason = TOO_LONG if isinstance(error, ContextTooLong) else CONTENT_REJECTED
         detail, exception = str(error), type(error).__name__
-    topics = list(dict.fromkeys(fact.topic for fact in extraction.facts))
-    if len(topics) < 2:
-        return Merged(MemoryUpdate(), _message_ids(extraction), reason, detail, exception)
-    first_topics = set(topics[: len(topics) // 2])
-    # One half carries gists and summary, for they must not be embedded and kept twice.
-    first = await merge_topics(call, replace(extraction, facts=_facts(extraction, first_topics)))
-    second_facts = _facts(extraction, set(topics) - first_topics)
-    second = await merge_topics(call, Extraction(facts=second_facts))
+    halves = halves_of(extraction)
+    if halves is None:
+        sources = extraction.facts or extraction.gists
+        if not sources:
+            return Merged(MemoryUpdate((), extraction, extraction.usage))
+        refused = frozenset(identifier for source in sources for identifier in source.message_ids)
+        return Merged(MemoryUpdate(), refused, reason, detail, exception)
+    first, second = await merge_topics(call, halves[0]), await merge_topics(call, halves[1])
+    parts = (first.update, second.update)
     update = MemoryUpdate(
         changes=first.update.changes + second.update.changes,
-        extraction=replace(first.update.extraction, facts=extraction.facts),
+        extraction=replace(
+            extraction,
+            gists=tuple(gist for part in parts for gist in part.extraction.gists),
+            summary_embedding=next(
+                (vector for part in parts if (vector := part.extraction.summary_embedding) is not None), None
+            ),
+            usage=first.update.extraction.usage + second.update.extraction.usage,
+        ),
         usage=first.update.usage + second.update.usage,
         dropped=first.update.dropped + second.update.dropped,
     )
@@ -76,45 +84,63 @@ async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
     )
 
 
+def halves_of(extraction: Extraction) -> tuple[Extraction, Extraction] | None:
+    """Two parts that can be merged one by one; None if there is one thing to merge. The first has the usage."""
+    facts, gists, summary = extraction.facts, extraction.gists, extraction.summary
+    if facts and (gists or summary):
+        return replace(extraction, gists=(), summary=None), replace(extraction, facts=(), usage=Usage())
+    if summary and gists:
+        return replace(extraction, summary=None), replace(extraction, gists=(), usage=Usage())
+    if len(gists) > 1:
+        middle = len(gists) // 2
+        return replace(extraction, gists=gists[:middle]), replace(extraction, gists=gists[middle:], usage=Usage())
+    # Never within a topic: both halves would organize it.
+    topics = list(dict.fromkeys(fact.topic for fact in facts))
+    if len(topics) < 2:
+        return None
+    first_topics = set(topics[: len(topics) // 2])
+    return (
+        replace(extraction, facts=tuple(fact for fact in facts if fact.topic in first_topics)),
+        replace(extraction, facts=tuple(fact for fact in facts if fact.topic not in first_topics), usage=Usage()),
+    )
+
+
 async def _extract(call: ExtractCall, units: Sequence[Unit]) -> Findings:
     rejected: ContentRejected | None = None
+    too_long = ContextTooLong()
     try:
         return Findings(await call(conversation_of(units)), tuple(units))
-    except ContextTooLong:
-        pass
+    except ContextTooLong as error:
+        too_long = error
     except ContentRejected as error:
         rejected = error
     if (halves := halve(units)) is not None:
         return await _extract(call, halves[0]) + await _extract(call, halves[1])
     unit = units[0]
-    if rejected is None:
-        try:
-            return Findings(await _extract_halves(call, messages_of(unit)), (unit,))
-        except ContentRejected as error:
-            rejected = error
-    return Findings(parked=(Parked(unit, CONTENT_REJECTED, str(rejected), exception=type(rejected).__name__),))
+    if rejected is not None:
+        return _parked(unit, CONTENT_REJECTED, rejected)
+    try:
+        return Findings(await _extract_halves(call, messages_of(unit), too_long), (unit,))
+    except ContextTooLong as error:
+        return _parked(unit, TOO_LONG, error)
+    except ContentRejected as error:
+        return _parked(unit, CONTENT_REJECTED, error)
 
 
-async def _extract_halves(call: ExtractCall, messages: Sequence[Message]) -> Extraction:
+async def _extract_halves(call: ExtractCall, messages: Sequence[Message], error: ContextTooLong) -> Extraction:
+    """Raises `error`, or a later one, when even a short text is too long."""
     parts = []
     for message in messages:
-        if len(message.content) < SMALLEST_TEXT_CHARACTERS:
-            raise EndpointRefused(
-                f"the model finds {len(message.content)} characters too long: its context has no room "
-                "for the prompts; choose a model with a larger one"
-            )
-        for half in halve_text(message):
+        shorter = shorten(message)
+        if is_short([message]):
+            raise error
+        for part in (shorter,) if shorter != message else halve_text(message):
             try:
-                parts.append(await call([half]))
-            except ContextTooLong:
-                parts.append(await _extract_halves(call, [half]))
+                parts.append(await call([part]))
+            except ContextTooLong as still_too_long:
+                parts.append(await _extract_halves(call, [part], still_too_long))
     return join_extractions(parts)
 
 
-def _facts(extraction: Extraction, topics: set[str]) -> tuple[Fact, ...]:
-    return tuple(fact for fact in extraction.facts if fact.topic in topics)
-
-
-def _message_ids(extraction: Extraction) -> frozenset[MessageId]:
-    sources = extraction.facts or extraction.gists
-    return frozenset(identifier for source in sources for identifier in source.message_ids)
+def _parked(unit: Unit, reason: str, error: MemostreamError) -> Findings:
+    return Findings(parked=(Parked(unit, reason, str(error), exception=type(error).__name__),))

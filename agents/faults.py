@@ -1,9 +1,10 @@
 """Whose fault a failed extraction is, how long to wait, and how units are cut and results joined: pure."""
 
+import math
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
 from schemas.conversation import Message, messages_of
 from schemas.memory import Extraction, Usage
@@ -20,21 +21,53 @@ CUT_DIFFERENTLY: Final = "cut-differently"
 UserKey = tuple[str, str]
 
 
+# A model for which this much is too long has no room for our prompts, unless it is something about the text.
+SHORT_TEXT_CHARACTERS: Final = 64
+# While the endpoint is blamed, one user in this long may show that it is not to blame.
+CONTROL_INTERVAL_S: Final = 300.0
+# For how long a user's content counts as at fault once the endpoint took a control call: about one attempt.
+CONTROLLED_S: Final = 60.0
+
+Blame = Literal["content", "endpoint", "doubt"]
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointJudge:
-    """Blames the endpoint when so many different users in a row had their content rejected.
+    """Says who is to blame for content that an endpoint does not take: the content, or the endpoint after all.
 
-    Users are counted, not calls: bisecting one window makes many calls, of one user.
+    It is the endpoint when so many different users in a row were rejected; users are counted, not calls, for bisecting
+    one window makes many calls of one user. In doubt a control call decides, with content that every endpoint takes.
+    Where it passes, the one user who asked may be bisected and parked; but the endpoint stays blamed, so that one
+    which takes nothing but the control call parks next to nothing, and one that met only poison is not stuck.
     """
 
     failing_users_limit: int
     failing_users: frozenset[UserKey] = frozenset()
+    controlled_at_s: float | None = None
+    passed_for: UserKey | None = None
 
     def after_rejection(self, user: UserKey) -> "EndpointJudge":
         return replace(self, failing_users=self.failing_users | {user})
 
     def after_success(self) -> "EndpointJudge":
+        """The endpoint took somebody's content."""
         return replace(self, failing_users=frozenset())
+
+    def before_control(self, now_s: float) -> "EndpointJudge":
+        return replace(self, controlled_at_s=now_s, passed_for=None)
+
+    def after_control(self, user: UserKey, now_s: float) -> "EndpointJudge":
+        """The control call was taken."""
+        return replace(self, controlled_at_s=now_s, passed_for=user)
+
+    def blame(self, user: UserKey, is_unexplained: bool, now_s: float) -> Blame:
+        """For a rejection that is counted already; `is_unexplained` where the endpoint did not say what is wrong."""
+        since_s = math.inf if self.controlled_at_s is None else now_s - self.controlled_at_s
+        if user == self.passed_for and since_s < CONTROLLED_S:
+            return "content"
+        if self.blames_endpoint:
+            return "doubt" if since_s >= CONTROL_INTERVAL_S else "endpoint"
+        return "doubt" if is_unexplained else "content"
 
     @property
     def blames_endpoint(self) -> bool:
@@ -97,6 +130,25 @@ def halve_text(message: Message) -> tuple[Message, Message]:
     return (
         replace(message, content=message.content[:cut]),
         replace(message, content=message.content[cut:]),
+    )
+
+
+def is_short(messages: Sequence[Message]) -> bool:
+    """Whether no model could find this too long for what it says."""
+    return len(messages) == 1 and all(
+        len(text or "") <= SHORT_TEXT_CHARACTERS
+        for message in messages
+        for text in (message.content, message.alias, message.said_at)
+    )
+
+
+def shorten(message: Message) -> Message:
+    """The message with what stands before its text cut: a name or a time may be of any length."""
+    alias, said_at = message.alias, message.said_at
+    return replace(
+        message,
+        alias=alias and alias[:SHORT_TEXT_CHARACTERS],
+        said_at=said_at and said_at[:SHORT_TEXT_CHARACTERS],
     )
 
 

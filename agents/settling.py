@@ -33,7 +33,7 @@ class Settler:
 
     def __init__(self, deps: ExtractionDeps) -> None:
         self._deps = deps
-        endpoint = Endpoint(deps.extractor, deps.health, deps.extraction.failing_users_limit)
+        endpoint = Endpoint(deps.extractor, deps.health, deps.extraction.failing_users_limit, deps.clock.monotonic)
         self._applier = Applier(deps, endpoint, Accounts(deps))
         self._slots = asyncio.Semaphore(deps.extraction.concurrency)
         self._stopping = asyncio.Event()

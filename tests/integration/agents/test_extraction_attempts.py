@@ -11,10 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.dependencies import Clock, ExtractionDeps, utc_now
+from agents.faults import CONTROL_INTERVAL_S
 from agents.holds import HoldTimer
 from agents.settling import Settler
 from schemas.conversation import Message
-from schemas.errors import ContentRejected, EndpointRefused, RetryLater
+from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater, UnexplainedRefusal
 from schemas.memory import Extraction, Profile
 from schemas.settings import BufferSettings, ExtractionSettings, StorageSettings, WorkerSettings
 from schemas.windows import Window, WindowCommand
@@ -290,6 +291,68 @@ async def test_when_many_users_in_a_row_fail_validation_nothing_more_is_parked(e
     states = await bench.unit_states()
     assert [row[2] for row in states] == ["parked", "parked", "applied", "applied", "applied", "applied"]
     assert bench.deps.health.problems == {}
+
+
+async def test_as_many_poison_users_as_blame_the_endpoint_and_nobody_else_do_not_wait_for_ever(
+    engine: AsyncEngine,
+) -> None:
+    bench = Bench(engine, ScriptedExtractor(poison), failing_users_limit=3, hold_after_s=1e6, retry_max_s=60.0)
+    for number in range(5):
+        await bench.settle(chat_window(f"blob{number}", "poison", user_id=f"u{number}", offset=number))
+    assert [row[2] for row in await bench.unit_states()] == ["parked"] * 5
+    # The first two could not be told from poison; the others were parked one by one.
+    assert bench.time_s >= 2 * CONTROL_INTERVAL_S
+    await bench.settle(chat_window("fine", "one", user_id="u9", offset=9))
+    assert bench.deps.health.problems == {}
+
+
+async def test_an_endpoint_that_takes_only_a_control_call_parks_one_user_in_a_while(engine: AsyncEngine) -> None:
+    async def rule(messages: Sequence[Message]) -> None:
+        if any("figs" not in message.content for message in messages):
+            raise ContentRejected("the reply did not validate")
+
+    bench = Bench(engine, ScriptedExtractor(rule), failing_users_limit=3, hold_after_s=30.0)
+    for number in range(20):
+        await bench.settle(chat_window(f"blob{number}", "one", user_id=f"u{number}", offset=number))
+    parked = await bench.unit_states()
+    assert len(parked) <= 3 + bench.time_s / CONTROL_INTERVAL_S
+    assert len(await bench.rows(held_windows, "user_id", order="number")) == 20 - len(parked)
+    assert "endpoint" in bench.deps.health.problems
+
+
+@pytest.mark.parametrize("error", [UnexplainedRefusal("status 400"), ContextTooLong("too long")])
+async def test_one_message_that_nobody_says_why_is_refused_is_parked_and_the_rest_applied(
+    engine: AsyncEngine, error: Exception
+) -> None:
+    async def rule(messages: Sequence[Message]) -> None:
+        if any("odd" in message.content for message in messages):
+            raise error
+
+    bench = Bench(engine, ScriptedExtractor(rule))
+    await bench.settle(window(unit("a", "one"), unit("b", "odd", "two")))
+    assert await bench.memos() == {"a/0": "one", "b/1": "two"}
+    assert [row[:3] for row in await bench.unit_states() if row[2] == "parked"] == [("b", 0, "parked")]
+
+
+@pytest.mark.parametrize("error", [UnexplainedRefusal("status 400"), ContextTooLong("too long")])
+async def test_an_endpoint_that_takes_nothing_and_does_not_say_why_parks_nothing(
+    engine: AsyncEngine, error: Exception
+) -> None:
+    broken = [True]
+
+    async def rule(messages: Sequence[Message]) -> None:
+        if broken:
+            raise error
+
+    bench = Bench(engine, ScriptedExtractor(rule), hold_after_s=1.0)
+    for number in range(8):
+        await bench.settle(chat_window(f"blob{number}", "one", user_id=f"u{number}", offset=number))
+    assert await bench.unit_states() == []
+    assert {row[0] for row in await bench.rows(held_windows, "reason", order="number")} == {"endpoint-refused"}
+    assert "endpoint" in bench.deps.health.problems
+    broken.clear()
+    await bench.drained()
+    assert {row[2] for row in await bench.unit_states()} == {"applied"}
 
 
 async def test_a_user_who_waits_too_long_is_held_with_what_comes_later_and_applied_in_order(

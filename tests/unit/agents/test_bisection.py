@@ -1,12 +1,13 @@
 """Around what a model cannot take: poison alone is left out, long text is split."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from agents.bisection import extract_units, merge_topics
 from schemas.conversation import Message
-from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater
+from schemas.errors import ContentRejected, ContextTooLong, RetryLater
 from schemas.memory import Extraction, Fact, Gist, MemoryUpdate, Profile, SlotChange, Usage
 from schemas.profile_schema import ProfilePolicy
 from schemas.windows import MessageId
@@ -93,9 +94,30 @@ async def test_poison_in_a_part_of_a_long_message_parks_the_message() -> None:
     assert [fact.memo for fact in findings.extraction.facts] == ["fine"]
 
 
-async def test_a_model_that_finds_everything_too_long_is_the_one_to_blame() -> None:
-    with pytest.raises(EndpointRefused, match="larger"):
-        await extract_units(caller(with_room_for(0)), [unit("a", "short"), unit("b", "short, too")])
+async def test_a_short_text_that_is_too_long_is_parked_as_such() -> None:
+    units = [unit("a", "short"), unit("b", "word " * 30, "fine")]
+
+    async def rule(messages: Sequence[Message]) -> None:
+        if any("fine" not in message.content for message in messages):
+            raise ContextTooLong("too long")
+
+    findings = await extract_units(caller(ScriptedExtractor(rule)), units)
+    parked = [(item.unit.key, item.reason) for item in findings.parked]
+    assert parked == [(("a", -1, -1), "too-long"), (("b", 0, -1), "too-long")]
+    assert [fact.memo for fact in findings.extraction.facts] == ["fine"]
+
+
+async def test_a_name_of_endless_length_is_cut_before_its_text_is() -> None:
+    async def rule(messages: Sequence[Message]) -> None:
+        if sum(len(message.render()) for message in messages) > 400:
+            raise ContextTooLong("too long")
+
+    long = unit("a", "word " * 20)
+    long.content["blob_data"]["messages"][0]["alias"] = "Ann" * 1000
+    extractor = ScriptedExtractor(rule)
+    findings = await extract_units(caller(extractor), [long])
+    assert findings.applied == (long,)
+    assert extractor.calls == [["word " * 20], ["word " * 20]]
 
 
 async def test_an_endpoint_that_goes_away_amid_a_bisection_parks_nothing() -> None:
@@ -143,7 +165,8 @@ async def test_a_merge_that_is_too_long_is_made_topic_by_topic() -> None:
     merged = await merge_topics(merging, extraction)
     assert [change.topic for change in merged.update.changes] == ["work", "food", "music"]
     assert merged.update.extraction == extraction
-    assert merged.update.usage == Usage(completions=3)
+    # One of them for the gist, which no topic takes along.
+    assert merged.update.usage == Usage(completions=4)
     assert merging.gists == 1
     assert not merged.reason
 
@@ -152,3 +175,32 @@ async def test_a_topic_that_cannot_be_merged_names_the_messages_behind_it() -> N
     merged = await merge_topics(Merging(refuses="food"), facts_of("work", "food", "music"))
     assert merged.refused == {"food/0"}
     assert merged.reason == "content-rejected"
+
+
+async def test_a_gist_that_cannot_be_embedded_names_its_own_messages_only() -> None:
+    extraction = facts_of("work", "food")
+    at = extraction.facts[0].occurred_at
+    poisoned = Gist("poison", (MessageId("p/0"),), at)
+    extraction = replace(extraction, gists=(*extraction.gists, poisoned), summary="a summary")
+
+    async def refuse(part: Extraction) -> MemoryUpdate:
+        if poisoned in part.gists:
+            raise ContentRejected("refused")
+        return await Merging()(part)
+
+    merged = await merge_topics(refuse, extraction)
+    assert merged.refused == {"p/0"}
+
+
+async def test_a_summary_that_cannot_be_embedded_is_kept_without_a_vector() -> None:
+    extraction = replace(facts_of("work"), summary="a summary")
+
+    async def refuse(part: Extraction) -> MemoryUpdate:
+        if part.summary:
+            raise ContentRejected("refused")
+        return await Merging()(part)
+
+    merged = await merge_topics(refuse, extraction)
+    assert not merged.reason
+    assert merged.update.extraction == extraction
+    assert len(merged.update.changes) == 1

@@ -3,6 +3,8 @@
 import pytest
 
 from agents.faults import (
+    CONTROL_INTERVAL_S,
+    CONTROLLED_S,
     EndpointJudge,
     Findings,
     Parked,
@@ -19,19 +21,20 @@ from schemas.memory import Extraction, Usage
 from tests.support.extracting import unit
 
 
-def test_the_endpoint_is_blamed_when_different_users_fail_in_a_row() -> None:
-    judge = EndpointJudge(3)
-    for name in ("a", "b", "c"):
-        assert not judge.blames_endpoint
+def rejected(*names: str, limit: int = 3) -> EndpointJudge:
+    judge = EndpointJudge(limit)
+    for name in names:
         judge = judge.after_rejection(("p", name))
-    assert judge.blames_endpoint
+    return judge
+
+
+def test_the_endpoint_is_blamed_when_different_users_fail_in_a_row() -> None:
+    assert not rejected("a", "b").blames_endpoint
+    assert rejected("a", "b", "c").blames_endpoint
 
 
 def test_many_rejections_of_one_user_do_not_blame_the_endpoint() -> None:
-    judge = EndpointJudge(2)
-    for _ in range(20):
-        judge = judge.after_rejection(("p", "a"))
-    assert not judge.blames_endpoint
+    assert not rejected(*("a" * 20)).blames_endpoint
 
 
 def test_the_same_user_id_in_two_projects_is_two_users() -> None:
@@ -40,8 +43,38 @@ def test_the_same_user_id_in_two_projects_is_two_users() -> None:
 
 
 def test_one_success_clears_the_endpoint() -> None:
-    judge = EndpointJudge(2).after_rejection(("p", "a")).after_success().after_rejection(("p", "b"))
+    judge = rejected("a", "b").after_success().after_rejection(("p", "c"))
     assert not judge.blames_endpoint
+
+
+def test_content_is_to_blame_while_few_users_fail_and_in_doubt_when_nobody_said_why() -> None:
+    judge = rejected("a")
+    assert judge.blame(("p", "a"), False, 0.0) == "content"
+    assert judge.blame(("p", "a"), True, 0.0) == "doubt"
+
+
+def test_a_control_call_that_is_taken_lets_one_user_be_parked_and_nobody_else() -> None:
+    judge = rejected("a", "b", "c")
+    assert judge.blame(("p", "c"), False, 10.0) == "doubt"
+    judge = judge.before_control(10.0)
+    assert judge.blame(("p", "a"), False, 11.0) == "endpoint"
+    judge = judge.after_control(("p", "c"), 12.0)
+    assert judge.blame(("p", "c"), False, 13.0) == "content"
+    assert judge.blame(("p", "a"), False, 13.0) == "endpoint"
+    assert judge.blame(("p", "c"), False, 12.0 + CONTROLLED_S) == "endpoint"
+
+
+def test_a_control_call_is_made_again_after_a_while_however_the_last_one_went() -> None:
+    judge = rejected("a", "b", "c").before_control(10.0)
+    assert judge.blame(("p", "a"), False, 9.0 + CONTROL_INTERVAL_S) == "endpoint"
+    assert judge.blame(("p", "a"), False, 10.0 + CONTROL_INTERVAL_S) == "doubt"
+    assert judge.after_control(("p", "c"), 10.0).blame(("p", "a"), False, 10.0 + CONTROL_INTERVAL_S) == "doubt"
+
+
+def test_an_unexplained_refusal_is_put_to_the_test_once_an_attempt() -> None:
+    judge = rejected("a").before_control(5.0).after_control(("p", "a"), 5.0)
+    assert judge.blame(("p", "a"), True, 6.0) == "content"
+    assert judge.after_rejection(("p", "b")).blame(("p", "b"), True, 6.0) == "doubt"
 
 
 def test_waiting_doubles_up_to_the_maximum() -> None:
