@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -22,6 +23,7 @@ _NAMES: Final[dict[Any, str]] = {
     str: "text",
     int: "whole number",
     float: "number",
+    Decimal: "number",
     bool: "true or false",
     Path: "path",
     SecretStr: "secret text",

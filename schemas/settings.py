@@ -19,8 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.budgets import BudgetSettings
 from schemas.errors import ConfigurationError
 from schemas.mapping import IngestSettings
+from schemas.prices import ModelPrice, PriceSettings
 from schemas.profile_schema import Description, EventTag, ProfileTopic
 from schemas.settings_sources import Layers
 
@@ -147,6 +149,9 @@ class StorageSettings(Section):
     )
     persistent_chat_blobs: bool = Field(
         False, description="Keep the text of messages in Postgres, too; else it stays in Kafka only."
+    )
+    usage_retention_days: PositiveInt | None = Field(
+        400, description="What extraction has spent is forgotten after so many days; never if null."
     )
 
 
@@ -387,6 +392,8 @@ class Settings(Section):
     profile: ProfileSettings = ProfileSettings()
     llm: LLMSettings = LLMSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    prices: PriceSettings = PriceSettings()
+    budget: BudgetSettings = BudgetSettings()
     relay: RelaySettings = RelaySettings()
     worker: WorkerSettings = WorkerSettings()
 
@@ -397,6 +404,25 @@ class Settings(Section):
                 "llm.api_key must be set with extraction.provider: openai, which a model in Memobase's keys implies "
                 "(MEMOSTREAM_LLM__API_KEY)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> "Settings":
+        """A budget of money that counts nothing would hold nobody."""
+        if self.extraction.provider == "offline" or not self.budget.limits_money:
+            return self
+        unpriced = ModelPrice()
+        chat = [("llm.model", self.llm.model), ("llm.summary_model", self.llm.summary_model)]
+        for setting, model in chat:
+            price = self.prices.models.get(model or self.llm.model, unpriced)
+            if price.prompt_per_million is None or price.completion_per_million is None:
+                raise ValueError(
+                    f"prices.models must have prompt_per_million and completion_per_million of {setting} with a "
+                    "budget of money"
+                )
+        embedding = self.prices.models.get(self.embedding_model, unpriced)
+        if self.embedding.enabled and embedding.embedding_per_million is None:
+            raise ValueError("prices.models must have embedding_per_million of embedding.model with a budget of money")
         return self
 
     _without_effect: tuple[str, ...] = PrivateAttr(())

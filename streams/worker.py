@@ -21,6 +21,7 @@ from schemas.tokens import token_counter
 from storage.database import create_engine
 from storage.migrate import migrate
 from storage.partitions import keep_unit_partitions
+from storage.usage_pruning import keep_usage_short
 from streams.faust_app import FaustApp, new_app
 from streams.health import (
     Reasons,
@@ -119,6 +120,9 @@ async def _enter_storage_roles(
     stack.push_async_callback(engine.dispose)
     health.watch("database", watch_database(engine))
     await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
+    if settings.storage.usage_retention_days is not None:
+        pruning = keep_usage_short(engine, settings.storage.usage_retention_days, utc_now)
+        await stack.enter_async_context(_running(pruning, on_fatal))
     worker_name = f"{socket.gethostname()}-{os.getpid()}"
     if "relay" in roles:
         relay = Relay(engine, settings.kafka, settings.relay, worker_name)
@@ -148,6 +152,8 @@ async def _enter_storage_roles(
             end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
             health=problems,
             policy_of_project=policies.policy_of,
+            prices=settings.prices,
+            budget=settings.budget,
         )
         extraction.register(app, topics.extraction_windows, partitions, deps)
         await stack.enter_async_context(_running_app(app, on_fatal))

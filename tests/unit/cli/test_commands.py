@@ -13,8 +13,21 @@ from cli import main
 from cli.flushing import flush_command
 from schemas.errors import ConfigurationError, RetryLater
 
-COMMANDS = ["up", "demo", "worker", "migrate", "send", "watch", "profile", "events", "flush", "audit", "schema"]
-PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "flush", "audit", "schema"]
+COMMANDS = [
+    "up",
+    "demo",
+    "worker",
+    "migrate",
+    "send",
+    "watch",
+    "profile",
+    "events",
+    "flush",
+    "audit",
+    "usage",
+    "schema",
+]
+PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "flush", "audit", "usage", "schema"]
 
 
 def help_of(*arguments: str) -> str:

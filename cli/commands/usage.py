@@ -1,0 +1,60 @@
+"""`memostream usage`: what extraction has spent."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import typer
+
+from cli.commands.options import DEFAULT_DATA_DIR, ConfigOption, DataDirOption, JsonOption, Place, VerboseOption
+
+EPILOG = """
+**Examples**
+
+- `memostream usage` — by day, the last 30
+- `memostream usage --by user --project shop --since 2026-11-01`
+- `memostream usage --by model --since 2026-10-01 --until 2026-10-31 --json | jq .sum.cost`
+"""
+
+DAY = "%Y-%m-%d"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EPILOG)(usage)
+
+
+def usage(
+    by: Annotated[Literal["day", "project", "user", "model"], typer.Option("--by", help="What a line is of.")] = "day",
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=[DAY], metavar="DAY", help="First day (UTC). [default: 30 days with today]"),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=[DAY], metavar="DAY", help="Last day (UTC). [default: today]")
+    ] = None,
+    project: Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    verbose: VerboseOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what extraction has spent: calls, tokens, time and cost by day, project, user or model.
+
+    Calls of attempts that came to nothing are counted, too. Cost is by the price table of the configuration, as it was
+    when the calls were made. Days are those of UTC. A user who was forgotten has no name any more.
+    """
+    import asyncio
+
+    from agents.dependencies import utc_now
+    from cli.addresses import settings_of
+    from cli.console import print_json
+    from cli.usage import Period, read_report
+    from cli.usage_view import print_report, report_document
+
+    settings = settings_of(Place(config, data_dir, verbose))
+    period = Period.of(since and since.date(), until and until.date(), utc_now().date())
+    report = asyncio.run(read_report(settings, by, period, project, user))
+    if json:
+        print_json(report_document(report))
+    else:
+        print_report(report)
