@@ -11,7 +11,7 @@ from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 
 # Of the steps and the merge; raise it when the same prompts and model would give other memory.
-EXTRACTION_VERSION: Final = "1"
+EXTRACTION_VERSION: Final = "2"
 # Policies whose hash is remembered.
 MAX_IDENTITIES: Final = 256
 

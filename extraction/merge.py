@@ -1,33 +1,31 @@
 """The merge step's decisions, pure: which facts are new, known or outdated, and what is left to decide."""
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from datetime import datetime
+from typing import Literal
 
-from schemas.memory import Fact, Profile, Slot, SlotChange
+from extraction.drafts import Draft, Dropped, DropReason, Entry, SlotName, draft_of, restated
+from extraction.memos import contains, equal, join_memos, label, normalise, pieces_of
+from schemas.memory import Fact, Profile, Slot
 from schemas.profile_schema import ProfilePolicy, SubTopic
-from schemas.windows import MessageId
 
-SEPARATOR: Final = "; "
-
-Action = Literal["append", "update", "abort"]
+Action = Literal["append", "update", "confirm", "abort"]
 Covers = Callable[[str, str], bool]
-DropReason = Literal["repeated", "identical", "superseded", "older", "aborted", "invalid", "outside", "full", "empty"]
-Dropped = tuple[tuple[Fact, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSlot:
     """A slot that holds something else than the facts say, or a new one whose value is to be checked.
 
-    Somebody must decide. `slot` is None for a new one; `rule` is what is configured of it.
+    Somebody must decide. `slot` is None for a new one; `rule` is what is configured of it; `restated` are newer facts
+    that say all of what it holds once more.
     """
 
     slot: Slot | None
     facts: tuple[Fact, ...]
     rule: SubTopic | None = None
+    restated: tuple[Fact, ...] = ()
 
     @property
     def topic(self) -> str:
@@ -39,14 +37,15 @@ class OpenSlot:
 
     @property
     def news(self) -> str:
-        return SEPARATOR.join(fact.memo for fact in self.facts)
+        return join_memos(fact.memo for fact in self.facts)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The decision on an open slot: append its news, put `memo` in its place, or leave it and say why.
+    """The decision on an open slot: append its news, put `memo` in its place, or leave it.
 
-    Leaving a new slot means that its value is invalid, whatever is said.
+    `confirm` leaves it because it says the same already, `abort` for `reason`. Leaving a new slot means that its value
+    is invalid, whatever is said.
     """
 
     action: Action
@@ -58,23 +57,18 @@ class Answer:
 class MergePlan:
     """What could be decided without looking at meaning; `open_slots` are left, in the facts' order."""
 
-    changes: tuple[SlotChange, ...]
+    entries: tuple[Entry, ...]
     dropped: Dropped
     open_slots: tuple[OpenSlot, ...]
 
 
-def normalise(text: str) -> str:
-    """A form in which texts that differ in case, width, punctuation and spacing only are equal."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"[\W_]+", " ", folded).strip() or folded.strip()
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """The facts of one slot: what is news to it, what says it once more, and what is dropped."""
 
-
-def pieces_of(content: str) -> list[str]:
-    return [piece.strip() for piece in re.split(r"[;；]", content) if piece.strip()]
-
-
-def equal(known: str, memo: str) -> bool:
-    return normalise(known) == normalise(memo)
+    news: tuple[Fact, ...] = ()
+    restated: tuple[Fact, ...] = ()
+    dropped: Dropped = ()
 
 
 def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, covers: Covers = equal) -> MergePlan:
@@ -82,112 +76,137 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, c
 
     `covers(known, memo)` is true where the memo adds nothing to what is known.
     """
-    changes: list[SlotChange] = []
+    entries: list[Entry] = []
     dropped: list[tuple[Fact, str]] = []
     open_slots: list[OpenSlot] = []
     by_name = {(slot.topic, slot.sub_topic): slot for slot in profile.slots}
-    groups: dict[tuple[str, str], list[Fact]] = {}
+    joined = _joined_pieces(profile)
+    groups: dict[SlotName, list[Fact]] = {}
     for fact in facts:
+        name = fact.topic, fact.sub_topic
         if not normalise(fact.memo):
             dropped.append((fact, "empty"))
-        elif not policy.allows(fact.topic, fact.sub_topic):
+        elif not policy.allows(*name):
             dropped.append((fact, "outside"))
+        elif name not in by_name and _is_joined(fact, joined):
+            dropped.append((fact, "identical"))
         else:
-            groups.setdefault((fact.topic, fact.sub_topic), []).append(fact)
+            groups.setdefault(name, []).append(fact)
     for name, group in groups.items():
         slot = by_name.get(name)
-        if policy.single_valued(*name):
-            kept, left_out = _keep_newest(group, slot)
-        else:
-            kept, left_out = _keep_unknown(group, slot, covers)
-        dropped.extend(left_out)
-        if not kept:
-            continue
-        if slot is None and not policy.validates(*name):
-            changes.append(_insert(kept, SEPARATOR.join(fact.memo for fact in kept)))
-        else:
-            open_slots.append(OpenSlot(slot, kept, policy.slot(*name)))
-    return MergePlan(tuple(changes), tuple(dropped), tuple(open_slots))
+        found = _sort_single(group, slot) if policy.single_valued(*name) else _sort_gathered(group, slot, covers)
+        dropped.extend(found.dropped)
+        if found.news and (slot is not None or policy.validates(*name)):
+            open_slots.append(OpenSlot(slot, found.news, policy.slot(*name), found.restated))
+        elif found.news:
+            entries.append(_insert(found.news, join_memos(fact.memo for fact in found.news)))
+        elif found.restated and slot is not None:
+            entries.append(restated(slot, found.restated))
+    return MergePlan(tuple(entries), tuple(dropped), tuple(open_slots))
 
 
-def resolve(plan: MergePlan, answers: Sequence[Answer]) -> tuple[tuple[SlotChange, ...], Dropped]:
-    """The changes and dropped facts of the whole plan; `answers` are one for each open slot, in order."""
-    changes = list(plan.changes)
-    dropped = list(plan.dropped)
+def resolve(plan: MergePlan, answers: Sequence[Answer], profile: Profile, policy: ProfilePolicy) -> Draft:
+    """The profile with the whole plan; `answers` are one for each open slot, in order.
+
+    Whatever the answers say, only the slots of the plan are changed, none is emptied, a single value stays single, and
+    what was said earlier than what a slot holds takes nothing of it away.
+    """
+    draft = draft_of(profile).put({entry.name: entry for entry in plan.entries}, dropped=plan.dropped)
     for item, answer in zip(plan.open_slots, answers, strict=True):
-        if item.slot is None:
-            if answer.action == "abort":
-                dropped.extend((fact, "invalid") for fact in item.facts)
-            else:
-                changes.append(_insert(item.facts, answer.memo.strip() if answer.action == "update" else item.news))
-            continue
-        before = item.slot.content
-        if answer.action == "abort":
-            dropped.extend((fact, answer.reason) for fact in item.facts)
-            continue
-        after = before + SEPARATOR + item.news if answer.action == "append" else answer.memo.strip()
-        if after == before:
-            dropped.extend((fact, "identical") for fact in item.facts)
-            continue
-        changes.append(
-            SlotChange(
-                op="u",
-                topic=item.slot.topic,
-                sub_topic=item.slot.sub_topic,
-                before=before,
-                after=after,
-                why=answer.action,
-                message_ids=_message_ids(item.facts),
-                occurred_at=max(item.slot.occurred_at, *(fact.occurred_at for fact in item.facts)),
-            )
-        )
-    return tuple(changes), tuple(dropped)
+        entry, dropped = _decide(item, answer, policy)
+        draft = draft.put({} if entry is None else {entry.name: entry}, dropped=dropped)
+    return draft
 
 
-def _keep_newest(group: Sequence[Fact], slot: Slot | None) -> tuple[tuple[Fact, ...], list[tuple[Fact, str]]]:
+def _decide(item: OpenSlot, answer: Answer, policy: ProfilePolicy) -> tuple[Entry | None, Dropped]:
+    memo = answer.memo.strip() if answer.action == "update" and normalise(answer.memo) else ""
+    slot = item.slot
+    if slot is None:
+        if answer.action in ("abort", "confirm"):
+            return None, _all(item.facts, "invalid")
+        return _insert(item.facts, memo or item.news), ()
+    still = restated(slot, item.restated) if item.restated else None
+    if answer.action == "abort":
+        return still, _all(item.facts, answer.reason)
+    if answer.action == "confirm" or equal(memo, slot.content):
+        said_again = [*item.restated, *(fact for fact in item.facts if fact.occurred_at > slot.occurred_at)]
+        known = [fact for fact in item.facts if fact not in said_again]
+        return restated(slot, said_again) if said_again else None, _all(known, "identical")
+    is_single = policy.single_valued(item.topic, item.sub_topic)
+    if is_single:
+        after = memo or item.news
+    elif memo and _newest(item.facts) < _newest(item.restated, slot) and not contains(memo, slot.content):
+        return still, _all(item.facts, "older")
+    else:
+        after = memo or join_memos([slot.content, item.news])
+    why = "update" if memo or is_single else "append"
+    return Entry(slot.topic, slot.sub_topic, after, slot, (*item.restated, *item.facts), why=why), ()
+
+
+def _newest(facts: Iterable[Fact], slot: Slot | None = None) -> datetime:
+    times = [fact.occurred_at for fact in facts]
+    return max(times if slot is None else [slot.occurred_at, *times])
+
+
+def _all(facts: Iterable[Fact], reason: DropReason) -> Dropped:
+    return tuple((fact, reason) for fact in facts)
+
+
+def _sort_single(group: Sequence[Fact], slot: Slot | None) -> _Sorted:
     # Of equally old statements the later in the conversation counts.
     newest = max(reversed(group), key=lambda fact: fact.occurred_at)
-    dropped: list[tuple[Fact, str]] = [
+    dropped: Dropped = tuple(
         (fact, "repeated" if equal(newest.memo, fact.memo) else "superseded") for fact in group if fact is not newest
-    ]
-    if slot is not None and equal(slot.content, newest.memo):
-        return (), [*dropped, (newest, "identical")]
-    if slot is not None and newest.occurred_at < slot.occurred_at:
-        return (), [*dropped, (newest, "older")]
-    return (newest,), dropped
+    )
+    if slot is None or (newest.occurred_at >= slot.occurred_at and not equal(slot.content, newest.memo)):
+        return _Sorted(news=(newest,), dropped=dropped)
+    if newest.occurred_at > slot.occurred_at:
+        return _Sorted(restated=(newest,), dropped=dropped)
+    reason: DropReason = "identical" if equal(slot.content, newest.memo) else "older"
+    return _Sorted(dropped=(*dropped, (newest, reason)))
 
 
-def _keep_unknown(
-    group: Sequence[Fact], slot: Slot | None, covers: Covers
-) -> tuple[tuple[Fact, ...], list[tuple[Fact, str]]]:
+def _sort_gathered(group: Sequence[Fact], slot: Slot | None, covers: Covers) -> _Sorted:
     known = [] if slot is None else [slot.content, *pieces_of(slot.content)]
-    kept: list[Fact] = []
+    news: list[Fact] = []
+    again: list[Fact] = []
     dropped: list[tuple[Fact, str]] = []
     for fact in group:
         # A memo of several pieces was stored as several pieces.
         if all(any(covers(piece, part) for piece in known) for part in pieces_of(fact.memo)) or any(
             covers(piece, fact.memo) for piece in known
         ):
-            dropped.append((fact, "identical"))
-        elif any(covers(other.memo, fact.memo) for other in kept):
+            # Saying a part of it again says nothing of the rest, and does not make that newer.
+            if slot is not None and fact.occurred_at > slot.occurred_at and equal(slot.content, fact.memo):
+                again.append(fact)
+            else:
+                dropped.append((fact, "identical"))
+        elif (number := _find(news, fact)) is not None:
+            # Of equal ones the newest counts, or it would be news when it comes again.
+            older, news[number] = sorted((news[number], fact), key=lambda fact: fact.occurred_at)
+            dropped.append((older, "repeated"))
+        elif any(covers(other.memo, fact.memo) for other in news):
             dropped.append((fact, "repeated"))
         else:
-            kept.append(fact)
-    return tuple(kept), dropped
+            news.append(fact)
+    return _Sorted(tuple(news), tuple(again), tuple(dropped))
 
 
-def _insert(facts: Sequence[Fact], content: str) -> SlotChange:
-    return SlotChange(
-        op="c",
-        topic=facts[0].topic,
-        sub_topic=facts[0].sub_topic,
-        before=None,
-        after=content,
-        why="new",
-        message_ids=_message_ids(facts),
-        occurred_at=max(fact.occurred_at for fact in facts),
-    )
+def _find(facts: Sequence[Fact], wanted: Fact) -> int | None:
+    return next((number for number, fact in enumerate(facts) if equal(fact.memo, wanted.memo)), None)
 
 
-def _message_ids(facts: Iterable[Fact]) -> tuple[MessageId, ...]:
-    return tuple(dict.fromkeys(identifier for fact in facts for identifier in fact.message_ids))
+def _joined_pieces(profile: Profile) -> dict[str, set[str]]:
+    pieces: dict[str, set[str]] = {}
+    for slot in profile.slots:
+        pieces.setdefault(slot.topic, set()).update(normalise(piece) for piece in pieces_of(slot.content))
+    return pieces
+
+
+def _is_joined(fact: Fact, pieces: dict[str, set[str]]) -> bool:
+    """Whether organize has put what the fact says into another slot of its topic, under the fact's own name."""
+    return {normalise(piece) for piece in label(fact.sub_topic, fact.memo)} <= pieces.get(fact.topic, set())
+
+
+def _insert(facts: Sequence[Fact], content: str) -> Entry:
+    return Entry(facts[0].topic, facts[0].sub_topic, content, None, tuple(facts), why="new")

@@ -1,16 +1,22 @@
-"""The steps joined: extract, then merge with embed beside it."""
+"""The steps joined: extract, then merge, organize and compact with embed beside them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
+from extraction.compact import LongMemo, Shortened, long_memos, shorten_entries
+from extraction.drafts import Draft, changes_of
 from extraction.embed import embed
 from extraction.merge import Answer, MergePlan, resolve
+from extraction.organize import Crowd, Join, crowds_of, join_entries, note_crowds
 from extraction.protocol import Embedder
 from schemas.conversation import Message
+from schemas.errors import ContentRejected, ContextTooLong, MemostreamError
 from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
 from schemas.profile_schema import ProfilePolicy
+
+Answers = TypeVar("Answers", bound=Sequence[object])
 
 
 class Steps(Protocol):
@@ -24,6 +30,14 @@ class Steps(Protocol):
 
     async def decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
         """One answer for each open slot, in order; not called where there is none."""
+
+    async def organize(self, crowds: Sequence[Crowd], policy: ProfilePolicy) -> tuple[Sequence[Join], Usage]:
+        """Which members are joined; not called where no topic is over its limit."""
+
+    async def compact(
+        self, items: Sequence[LongMemo], policy: ProfilePolicy
+    ) -> tuple[Sequence[Shortened | None], Usage]:
+        """One answer for each memo, in order, None to leave it; not called where none is over its limit."""
 
     async def close(self) -> None: ...
 
@@ -50,34 +64,67 @@ class Pipeline:
         return replace(extraction, tags=tuple((name, value) for name, value in extraction.tags if name in names))
 
     async def merge(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MemoryUpdate:
-        plan = self._steps.plan(extraction, profile, policy)
-        deciding = asyncio.create_task(self._decide(plan, policy))
-        embedding = asyncio.create_task(self._embed(extraction))
+        meter = _Meter()
+        settling = asyncio.create_task(self._settle(extraction, profile, policy, meter))
+        embedding = asyncio.create_task(self._embed(extraction, meter))
+        tasks = (settling, embedding)
         try:
             # Where one call fails, the other's answer would be thrown away, so it is not waited for.
-            await asyncio.wait({deciding, embedding}, return_when=asyncio.FIRST_EXCEPTION)
-            failed = next((task for task in (deciding, embedding) if task.done() and task.exception()), None)
-            if failed is not None:
-                failed.result()
-            (answers, usage), embedded = deciding.result(), embedding.result()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            draft, embedded = settling.result(), embedding.result()
+        except MemostreamError as error:
+            error.add_usage(meter.usage)
+            raise
         finally:
-            deciding.cancel()
+            settling.cancel()
             embedding.cancel()
-            await asyncio.gather(deciding, embedding, return_exceptions=True)
-        changes, dropped = resolve(plan, answers)
-        return MemoryUpdate(changes, embedded, embedded.usage + usage, dropped)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        usage = extraction.usage + meter.usage
+        return MemoryUpdate(changes_of(draft, profile), embedded, usage, draft.dropped, draft.over_limit)
 
     async def close(self) -> None:
         await self._steps.close()
         if self._embedder is not None:
             await self._embedder.close()
 
-    async def _decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
-        if not plan.open_slots:
-            return (), Usage()
-        return await self._steps.decide(plan, policy)
+    async def _settle(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy, meter: "_Meter") -> Draft:
+        plan = self._steps.plan(extraction, profile, policy)
+        answers = await meter.count(self._steps.decide(plan, policy)) if plan.open_slots else ()
+        draft = resolve(plan, answers, profile, policy)
+        if crowds := crowds_of(draft, policy):
+            joins = await meter.count_unless_refused(self._steps.organize(crowds, policy))
+            draft = join_entries(draft, crowds, joins or (), policy)
+        if items := long_memos(draft, policy):
+            shortened = await meter.count_unless_refused(self._steps.compact(items, policy))
+            draft = shorten_entries(draft, items, shortened or [None] * len(items), policy)
+        return note_crowds(draft, policy)
 
-    async def _embed(self, extraction: Extraction) -> Extraction:
+    async def _embed(self, extraction: Extraction, meter: "_Meter") -> Extraction:
         if self._embedder is None:
             return extraction
-        return await embed(extraction, self._embedder)
+        embedded = await embed(extraction, self._embedder)
+        meter.usage += embedded.usage - extraction.usage
+        return embedded
+
+
+@dataclass(slots=True)
+class _Meter:
+    """What the calls of one merge have cost so far."""
+
+    usage: Usage = field(default_factory=Usage)
+
+    async def count(self, call: Awaitable[tuple[Answers, Usage]]) -> Answers:
+        answers, usage = await call
+        self.usage += usage
+        return answers
+
+    async def count_unless_refused(self, call: Awaitable[tuple[Answers, Usage]]) -> Answers | None:
+        """Without answers where the call is refused: what was said is not parked because it could not be tidied."""
+        try:
+            return await self.count(call)
+        except (ContentRejected, ContextTooLong) as error:
+            self.usage += error.usage or Usage()
+            return None

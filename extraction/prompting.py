@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from string import Template
@@ -11,8 +12,10 @@ from typing import Final, Literal, get_args
 
 from pydantic import BaseModel
 
+from extraction.compact import LongMemo
 from extraction.merge import OpenSlot
-from extraction.replies import ExtractReply, MergeReply, strict_schema
+from extraction.organize import Crowd
+from extraction.replies import CompactReply, ExtractReply, MergeReply, OrganizeReply, strict_schema
 from extraction.slots import described, render_slots
 from schemas.conversation import Message
 from schemas.memory import Profile
@@ -31,6 +34,10 @@ PromptName = Literal[
     "theme",
     "merge",
     "merge_input",
+    "organize",
+    "organize_input",
+    "compact",
+    "compact_input",
     "repair",
     "schema",
 ]
@@ -38,6 +45,14 @@ PromptName = Literal[
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 PROMPT_NAMES: Final[tuple[PromptName, ...]] = get_args(PromptName)
 
+# Dates of one window whose weekdays are named.
+MAX_WEEKDAYS: Final = 62
+
+_WEEKDAYS: Final[dict[Language, tuple[str, ...]]] = {
+    "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+    "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日"),
+}
+_DATE: Final = re.compile(r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})(?![0-9])")
 _CJK: Final = re.compile(r"[\u3400-\u9fff]")
 _LATIN: Final = re.compile(r"[A-Za-z]")
 
@@ -58,7 +73,7 @@ def prompt_hash(policy: ProfilePolicy) -> str:
     for language in LANGUAGES:
         for name in PROMPT_NAMES:
             digest.update(f"{language}/{name}\n{load(language, name)}\n".encode())
-    for model in (ExtractReply, MergeReply):
+    for model in (ExtractReply, MergeReply, OrganizeReply, CompactReply):
         digest.update(json.dumps(strict_schema(model), sort_keys=True).encode())
     digest.update(repr(policy).encode())
     return digest.hexdigest()
@@ -94,11 +109,18 @@ def extract_input(language: Language, messages: Sequence[Message], profile: Prof
             topics.setdefault(slot.topic, []).append(slot.sub_topic)
     known = "\n".join(f"- {topic}: {', '.join(sorted(names))}" for topic, names in sorted(topics.items()))
     text = "\n".join(f"{index} {_indent(message.render())}" for index, message in enumerate(messages))
-    return render(language, "extract_input", known_slots=known or "-", boundary=_boundary(text), messages=text)
+    return render(
+        language,
+        "extract_input",
+        known_slots=known or "-",
+        weekdays=_weekdays(language, messages),
+        boundary=_boundary(text),
+        messages=text,
+    )
 
 
-def merge_system(language: Language) -> str:
-    return render(language, "merge", role=load(language, "role").strip())
+def merge_system(language: Language, max_memo_tokens: int) -> str:
+    return render(language, "merge", role=load(language, "role").strip(), words=_words(language, max_memo_tokens))
 
 
 def merge_input(language: Language, items: Sequence[OpenSlot]) -> str:
@@ -116,6 +138,41 @@ def merge_input(language: Language, items: Sequence[OpenSlot]) -> str:
     return render(language, "merge_input", boundary=_boundary(text), items=text)
 
 
+def organize_system(language: Language, max_memo_tokens: int) -> str:
+    role = load(language, "role").strip()
+    return render(language, "organize", role=role, words=_words(language, max_memo_tokens))
+
+
+def organize_input(language: Language, crowds: Sequence[Crowd]) -> str:
+    """The members of all topics, numbered through; those marked with `*` keep their names."""
+    lines = []
+    index = 0
+    for crowd in crowds:
+        lines.append(f"{crowd.topic}: {crowd.goal}")
+        for member in crowd.members:
+            mark = "*" if member.name in crowd.fixed else ""
+            said = f"{member.occurred_at:%Y/%m/%d}"
+            lines.append(f"  {index} {member.sub_topic}{mark} [{said}]: {_indent(member.content)}")
+            index += 1
+    text = "\n".join(lines)
+    return render(language, "organize_input", boundary=_boundary(text), topics=text)
+
+
+def compact_system(language: Language, max_memo_tokens: int) -> str:
+    # Asked for with room to spare, so that the next statement does not make it too long again.
+    words = _words(language, max_memo_tokens * 3 // 4)
+    return render(language, "compact", role=load(language, "role").strip(), words=words)
+
+
+def compact_input(language: Language, items: Sequence[LongMemo]) -> str:
+    lines = []
+    for index, item in enumerate(items):
+        lines.append(f"{index} {item.entry.topic} / {item.entry.sub_topic}: {_indent(item.entry.content)}")
+        lines.extend(f"  keep: {_indent(fact.memo)}" for fact in item.keep)
+    text = "\n".join(lines)
+    return render(language, "compact_input", boundary=_boundary(text), memos=text)
+
+
 def repair(language: Language, error: str) -> str:
     return render(language, "repair", error=error)
 
@@ -123,6 +180,28 @@ def repair(language: Language, error: str) -> str:
 def schema_part(language: Language, model: type[BaseModel]) -> str:
     """The end of the fixed part for endpoints that are not given the schema beside the prompt."""
     return render(language, "schema", schema=json.dumps(strict_schema(model), separators=(",", ":")))
+
+
+def _words(language: Language, tokens: int) -> str:
+    """A limit as models can keep it: an English word is about two of our estimated tokens, a Chinese character one."""
+    return str(max(1, tokens if language == "zh" else tokens // 2))
+
+
+def _weekdays(language: Language, messages: Sequence[Message]) -> str:
+    """The dates that stand before messages, with their weekdays, for a model that is to know what next Friday is."""
+    found: dict[str, None] = {}
+    for message in messages:
+        text, day = f"{message.occurred_at:%Y/%m/%d}", message.occurred_at.date()
+        if message.said_at is not None:
+            match = _DATE.match(message.said_at.strip())
+            if match is None:
+                continue
+            try:
+                text, day = match[0], date(int(match[1]), int(match[2]), int(match[3]))
+            except ValueError:
+                continue
+        found[f"{text} {_WEEKDAYS[language][day.weekday()]}"] = None
+    return ", ".join(list(found)[:MAX_WEEKDAYS]) or "-"
 
 
 def _boundary(text: str) -> str:

@@ -112,7 +112,7 @@ class ExtractReply(Reply):
 
 class DecisionReply(Reply):
     index: int
-    action: Literal["append", "update", "abort"]
+    action: Literal["append", "update", "confirm", "abort"]
     memo: OptionalText = None
 
     @model_validator(mode="after")
@@ -133,6 +133,37 @@ class MergeReply(Reply):
         indices = sorted(decision.index for decision in self.decisions)
         if count is not None and indices != list(range(count)):
             raise ValueError(f"decisions must hold every index from 0 to {count - 1} exactly once")
+        return self
+
+
+class JoinReply(Reply):
+    members: list[int]
+    sub_topic: Name
+    memo: Text
+
+
+class OrganizeReply(Reply):
+    """What may be joined with what depends on the topics asked for, so it is judged beside the schema."""
+
+    joins: list[JoinReply]
+
+
+class ShorterReply(Reply):
+    index: int
+    memo: Text
+
+
+class CompactReply(Reply):
+    """Validated with the context {"count": number of memos}: every memo has exactly one shorter one."""
+
+    memos: list[ShorterReply]
+
+    @model_validator(mode="after")
+    def _check_indices(self, info: ValidationInfo) -> "CompactReply":
+        count = (info.context or {}).get("count")
+        indices = sorted(memo.index for memo in self.memos)
+        if count is not None and indices != list(range(count)):
+            raise ValueError(f"memos must hold every index from 0 to {count - 1} exactly once")
         return self
 
 

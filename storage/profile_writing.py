@@ -128,12 +128,12 @@ def decide_changes(
             )
             slots[slot] = after
             decided.append(DecidedChange("u", before, after, change))
-        elif change.restates and change.occurred_at > before.occurred_at:
+        elif change.restates and (change.joined or change.occurred_at > before.occurred_at):
             # When its content was recorded, and how often it changed, stays as it was.
             after = replace(
                 before,
                 message_ids=_latest((*before.message_ids, *change.message_ids), MAX_MESSAGE_IDS),
-                window_ids=_latest((*before.window_ids, *window_ids), MAX_WINDOW_IDS),
+                window_ids=_latest((*before.window_ids, *from_windows), MAX_WINDOW_IDS),
                 occurred_at=change.occurred_at,
             )
             slots[slot] = after

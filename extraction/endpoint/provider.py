@@ -1,13 +1,24 @@
-"""The openai provider's steps: one call to extract, one to merge."""
+"""The openai provider's steps: one call each, to extract, merge, organize or compact."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from extraction import prompting
+from extraction.compact import LongMemo, Shortened, fault_of
 from extraction.endpoint.chat import ChatEndpoint
 from extraction.merge import Answer, MergePlan, plan_merge
+from extraction.organize import Crowd, Join, faults_of
 from extraction.prompting import Language
-from extraction.replies import EventReply, ExtractReply, FactReply, MergeReply
+from extraction.replies import (
+    CompactReply,
+    EventReply,
+    ExtractReply,
+    FactReply,
+    InvalidReply,
+    MergeReply,
+    OrganizeReply,
+    ReplyModel,
+)
 from schemas.conversation import Message
 from schemas.memory import Extraction, Fact, Gist, Profile, Usage
 from schemas.profile_schema import ProfilePolicy
@@ -36,7 +47,7 @@ class EndpointSteps:
     async def decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
         language = _language(policy, (item.news for item in plan.open_slots))
         reply, usage = await self.chat.ask(
-            prompting.merge_system(language),
+            prompting.merge_system(language, policy.max_memo_tokens),
             prompting.merge_input(language, plan.open_slots),
             MergeReply,
             len(plan.open_slots),
@@ -44,6 +55,38 @@ class EndpointSteps:
         )
         decisions = sorted(reply.decisions, key=lambda decision: decision.index)
         return [Answer(decision.action, decision.memo or "") for decision in decisions], usage
+
+    async def organize(self, crowds: Sequence[Crowd], policy: ProfilePolicy) -> tuple[Sequence[Join], Usage]:
+        members = [member for crowd in crowds for member in crowd.members]
+        language = _language(policy, (member.content for member in members))
+        reply, usage = await self.chat.ask(
+            prompting.organize_system(language, policy.max_memo_tokens),
+            prompting.organize_input(language, crowds),
+            OrganizeReply,
+            len(members),
+            language,
+            _once(lambda reply: faults_of(crowds, _joins(reply), policy)),
+        )
+        return _joins(reply), usage
+
+    async def compact(
+        self, items: Sequence[LongMemo], policy: ProfilePolicy
+    ) -> tuple[Sequence[Shortened | None], Usage]:
+        language = _language(policy, (item.entry.content for item in items))
+
+        def faults(reply: CompactReply) -> list[str]:
+            found = ((memo.index, fault_of(items[memo.index], Shortened(memo.memo), policy)) for memo in reply.memos)
+            return [f"memo {index} {fault}" for index, fault in found if fault]
+
+        reply, usage = await self.chat.ask(
+            prompting.compact_system(language, policy.max_memo_tokens),
+            prompting.compact_input(language, items),
+            CompactReply,
+            len(items),
+            language,
+            _once(faults),
+        )
+        return [Shortened(memo.memo) for memo in sorted(reply.memos, key=lambda memo: memo.index)], usage
 
     async def close(self) -> None:
         await self.chat.client.close()
@@ -62,6 +105,22 @@ def to_extraction(reply: ExtractReply, messages: Sequence[Message], usage: Usage
         occurred_at=max(message.occurred_at for message in messages),
         usage=usage,
     )
+
+
+def _once(faults: Callable[[ReplyModel], list[str]]) -> Callable[[ReplyModel], None]:
+    """A check that sends an answer back the first time only: of the second, what is right is taken."""
+    asked: list[bool] = []
+
+    def check(reply: ReplyModel) -> None:
+        if not asked and (found := faults(reply)):
+            asked.append(True)
+            raise InvalidReply("\n".join(found[:20]))
+
+    return check
+
+
+def _joins(reply: OrganizeReply) -> list[Join]:
+    return [Join(tuple(join.members), join.sub_topic, join.memo) for join in reply.joins]
 
 
 def _language(policy: ProfilePolicy, texts: Iterable[str]) -> Language:

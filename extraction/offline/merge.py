@@ -1,15 +1,12 @@
 """The merge step by rules: newer single values replace older ones, everything else is gathered."""
 
 import re
-from dataclasses import replace
 from typing import Final
 
-from extraction.merge import Answer, MergePlan, OpenSlot, normalise, pieces_of, plan_merge
+from extraction.memos import normalise
+from extraction.merge import Answer, MergePlan, OpenSlot, plan_merge
 from schemas.memory import Extraction, Profile
 from schemas.profile_schema import ProfilePolicy
-
-# A slot that holds this many pieces takes no more: nobody shortens it here.
-MAX_PIECES: Final = 32
 
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
 # Words that make no difference between two statements of a slot.
@@ -31,18 +28,8 @@ _FILLING: Final = frozenset(_stem(word) for word in _FILLING_WORDS.split())
 
 
 def plan_by_rules(extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MergePlan:
-    """The plan without facts that say less than what is known, and those for which a slot has no room."""
-    plan = plan_merge(extraction.facts, profile, policy, covers)
-    dropped = list(plan.dropped)
-    open_slots: list[OpenSlot] = []
-    for item in plan.open_slots:
-        room = len(item.facts)
-        if item.slot is not None and not policy.single_valued(item.topic, item.sub_topic):
-            room = max(0, MAX_PIECES - len(pieces_of(item.slot.content)))
-        dropped.extend((fact, "full") for fact in item.facts[room:])
-        if item.facts[:room]:
-            open_slots.append(replace(item, facts=item.facts[:room]))
-    return MergePlan(plan.changes, tuple(dropped), tuple(open_slots))
+    """The plan without facts that say less than what is known."""
+    return plan_merge(extraction.facts, profile, policy, covers)
 
 
 def answer_by_rule(item: OpenSlot, policy: ProfilePolicy) -> Answer:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from extraction.compact import LongMemo, Shortened, shorten_by_rule
 from extraction.merge import Answer, MergePlan
 from extraction.offline.merge import answer_by_rule, plan_by_rules
+from extraction.organize import Crowd, Join, joins_by_rule
 from schemas.conversation import Message
 from schemas.memory import Extraction, ExtractorIdentity, Profile, Usage
 from schemas.profile_schema import ProfilePolicy
@@ -37,6 +39,18 @@ class OfflineSteps:
 
     async def decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
         return [answer_by_rule(item, policy) for item in plan.open_slots], Usage()
+
+    async def organize(
+        self,
+        crowds: Sequence[Crowd],
+        policy: ProfilePolicy,  # noqa: ARG002
+    ) -> tuple[Sequence[Join], Usage]:
+        return joins_by_rule(crowds), Usage()
+
+    async def compact(
+        self, items: Sequence[LongMemo], policy: ProfilePolicy
+    ) -> tuple[Sequence[Shortened | None], Usage]:
+        return [shorten_by_rule(item.entry, policy.max_memo_tokens) for item in items], Usage()
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from schemas.conversation import Message
 from schemas.memory import Fact, MemoryUpdate, Profile, Slot
 from schemas.windows import MessageId
+from storage.profile_writing import ProfileRow, decide_changes
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -33,19 +34,23 @@ def profile(*slots: Slot) -> Profile:
 
 def applied(before: Profile, update: MemoryUpdate) -> Profile:
     """The profile as storage would have it after the update."""
-    slots = {(held.topic, held.sub_topic): held for held in before.slots}
+    rows = [_row(held) for held in before.slots]
+    decided, after = decide_changes(rows, update.changes, [], START, uuid4)
+    held = {(row.topic, row.sub_topic): row.content for row in rows}
     for change in update.changes:
-        held = slots.get((change.topic, change.sub_topic))
-        assert change.before == (held.content if held else None)
-        assert change.after is not None
-        slots[change.topic, change.sub_topic] = Slot(
-            uuid5(NAMESPACE_OID, f"{change.topic}/{change.sub_topic}"),
-            change.topic,
-            change.sub_topic,
-            change.after,
-            change.occurred_at,
-        )
-    return Profile(before.revision + 1, tuple(slots.values()))
+        assert change.before == held.get((change.topic, change.sub_topic))
+    assert len(decided) == len(update.changes), "a change was left out, so it was none"
+    return Profile(before.revision + 1, tuple(_slot(row) for row in after))
+
+
+def _row(held: Slot) -> ProfileRow:
+    times = (held.occurred_at, START, START, START)
+    return ProfileRow(held.profile_id, held.topic, held.sub_topic, held.content, 0, held.message_ids, (), *times)
+
+
+def _slot(row: ProfileRow) -> Slot:
+    message_ids = tuple(MessageId(identifier) for identifier in row.message_ids)
+    return Slot(row.profile_id, row.topic, row.sub_topic, row.content, row.occurred_at, row.update_hits, message_ids)
 
 
 def contents(held: Profile) -> dict[str, str]:

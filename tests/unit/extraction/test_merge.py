@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.merge import Answer, equal, plan_merge, resolve
-from extraction.offline.merge import MAX_PIECES, covers
+from extraction.drafts import changes_of
+from extraction.memos import equal
+from extraction.merge import Answer, plan_merge, resolve
+from extraction.offline.merge import covers
 from extraction.offline.provider import OfflineSteps, offline_identity
 from extraction.pipeline import Pipeline
-from schemas.memory import Extraction, Fact, MemoryUpdate, Profile
+from schemas.memory import Extraction, Fact, MemoryUpdate, Profile, SlotChange
 from schemas.profile_schema import SINGLE_VALUED, ProfilePolicy
-from tests.unit.extraction.builders import applied, contents, fact, profile, slot
+from tests.unit.extraction.builders import applied, at, contents, fact, profile, slot
 
 CITY = ("contact_info", "city")
 NAMES = [CITY, ("basic_info", "age"), ("interest", "foods"), ("lifestyle", "pets")]
@@ -92,13 +94,6 @@ def test_a_gathering_slot_appends_what_is_new() -> None:
     assert [reason for _, reason in update.dropped] == ["identical"]
 
 
-def test_a_full_slot_takes_no_more_and_says_so() -> None:
-    full = slot("; ".join(f"dish {number}" for number in range(MAX_PIECES)))
-    update = merge([fact("one more")], profile(full))
-    assert update.changes == ()
-    assert [reason for _, reason in update.dropped] == ["full"]
-
-
 @pytest.mark.parametrize(
     ("known", "memo", "expected"),
     [
@@ -117,26 +112,83 @@ def test_texts_that_differ_in_case_width_and_marks_are_equal() -> None:
     assert equal("Likes tea.", "likes  ＴＥＡ")
 
 
-def test_answers_append_replace_or_leave_an_open_slot() -> None:
-    held = profile(slot("a", "foods"), slot("b", "drinks"), slot("c", "books"))
-    facts = [fact("x", "foods"), fact("y", "drinks"), fact("z", "books")]
+def resolved(held: Profile, facts: list[Fact], *answers: Answer) -> tuple[list[SlotChange], dict[str, str]]:
+    """The changes, and why each of the other facts was dropped, by memo."""
     plan = plan_merge(facts, held, ProfilePolicy())
-    changes, dropped = resolve(plan, [Answer("append"), Answer("update", "y and b"), Answer("abort")])
+    draft = resolve(plan, answers, held, ProfilePolicy())
+    return list(changes_of(draft, held)), {item.memo: reason for item, reason in draft.dropped}
+
+
+def test_answers_append_replace_or_leave_an_open_slot() -> None:
+    held = profile(slot("a", "foods"), slot("b", "drinks"), slot("c", "books"), slot("d", "films"))
+    facts = [fact("x", "foods"), fact("y", "drinks"), fact("z", "books"), fact("d it is", "films")]
+    answers = (Answer("append"), Answer("update", "y and b"), Answer("abort"), Answer("confirm"))
+    changes, dropped = resolved(held, facts, *answers)
     assert [(change.sub_topic, change.after, change.why) for change in changes] == [
         ("foods", "a; x", "append"),
         ("drinks", "y and b", "update"),
     ]
-    assert dropped == ((facts[2], "aborted"),)
+    assert dropped == {"z": "aborted", "d it is": "identical"}
 
 
 def test_an_update_to_what_is_there_is_no_change() -> None:
-    plan = plan_merge([fact("x")], profile(slot("a")), ProfilePolicy())
-    changes, dropped = resolve(plan, [Answer("update", "a")])
-    assert changes == ()
-    assert [reason for _, reason in dropped] == ["identical"]
+    assert resolved(profile(slot("a")), [fact("x")], Answer("update", "a")) == ([], {"x": "identical"})
+
+
+def test_an_update_to_nothing_takes_nothing_away() -> None:
+    (change,), dropped = resolved(profile(slot("a")), [fact("x")], Answer("update", "  "))
+    assert (change.after, change.why, dropped) == ("a; x", "append", {})
+
+
+def test_a_single_value_stays_single_whatever_the_answer_is() -> None:
+    held = profile(slot("Oslo", "city", topic="contact_info", day=1))
+    (change,), _ = resolved(held, [fact("Paris", "city", topic="contact_info", day=2)], Answer("append"))
+    assert (change.after, change.why) == ("Paris", "update")
+
+
+@pytest.mark.parametrize(
+    ("memo", "after"), [("drinks water", None), ("likes tea, and figs", "likes tea, and figs"), ("likes teas", None)]
+)
+def test_an_older_statement_may_add_to_a_newer_one_and_not_replace_it(memo: str, after: str | None) -> None:
+    changes, dropped = resolved(profile(slot("likes tea", day=5)), [fact("likes figs", day=1)], Answer("update", memo))
+    assert [change.after for change in changes] == ([] if after is None else [after])
+    assert dropped == ({"likes figs": "older"} if after is None else {})
+    assert all(change.occurred_at == at(5) for change in changes)
+
+
+@pytest.mark.parametrize(("topic", "sub_topic"), [CITY, ("interest", "foods")])
+def test_what_is_said_again_later_counts_from_then_on(topic: str, sub_topic: str) -> None:
+    held = profile(slot("Oslo", sub_topic, topic=topic, day=1))
+    update = merge([fact("oslo!", sub_topic, topic=topic, day=9)], held)
+    (change,) = update.changes
+    assert (change.op, change.before, change.after, change.why) == ("u", "Oslo", "Oslo", "restated")
+    assert (change.occurred_at, update.dropped) == (at(9), ())
+    late = merge([fact("Rome", "city", topic="contact_info", day=5)], applied(held, update))
+    assert all("Oslo" in (change.after or "") or change.op == "c" for change in late.changes)
+
+
+def test_an_older_value_that_arrives_after_a_restatement_is_dropped() -> None:
+    held = profile(slot("Oslo", "city", topic="contact_info", day=1))
+    held = applied(held, merge([fact("Oslo", "city", topic="contact_info", day=9)], held))
+    update = merge([fact("Rome", "city", topic="contact_info", day=5)], held)
+    assert (update.changes, [reason for _, reason in update.dropped]) == ((), ["older"])
+
+
+def test_saying_a_part_of_a_slot_again_does_not_make_the_rest_newer() -> None:
+    update = merge([fact("likes tea", day=9)], profile(slot("likes tea; likes figs", day=1)))
+    assert (update.changes, [reason for _, reason in update.dropped]) == ((), ["identical"])
+
+
+def test_a_restatement_beside_news_makes_the_slot_newer_than_older_news() -> None:
+    held = profile(slot("likes tea", day=1))
+    facts = [fact("likes tea", day=9), fact("likes figs", day=5)]
+    changes, dropped = resolved(held, facts, Answer("update", "likes figs"))
+    assert [(change.why, change.after, change.occurred_at) for change in changes] == [("restated", "likes tea", at(9))]
+    assert dropped == {"likes figs": "older"}
 
 
 def test_new_slots_and_known_facts_leave_nothing_to_decide() -> None:
-    plan = plan_merge([fact("likes tea"), fact("two dogs", "pets")], profile(slot("Likes tea.")), ProfilePolicy())
+    held = profile(slot("Likes tea."))
+    plan = plan_merge([fact("likes tea"), fact("two dogs", "pets")], held, ProfilePolicy())
     assert plan.open_slots == ()
-    assert [change.op for change in plan.changes] == ["c"]
+    assert [(entry.sub_topic, entry.why) for entry in plan.entries] == [("pets", "new")]
