@@ -11,6 +11,8 @@ from schemas.profile_schema import Description, EventTag, PolicyLanguage, Profil
 from schemas.settings_errors import problems_of, spoken, unknown_key
 
 MAX_CHARACTERS: Final = 65_535
+# Of lists and mappings in each other; the deepest key stands at five.
+MAX_DEPTH: Final = 16
 STRING_TAG: Final = "tag:yaml.org,2002:str"
 
 Path = Sequence[str | int]
@@ -60,20 +62,32 @@ def parse_project_config(text: str) -> ProjectConfig:
 def _compose(text: str) -> Any:
     """YAML's tree, which knows the lines; None for a text without any value."""
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            # A few lines of them unfold to more than any memory holds.
-            raise ConfigurationError("project configuration: YAML aliases (*name) are not taken; write it out")
+        _check_shape(text)
         root = yaml.compose(text, yaml.SafeLoader)
         problems = [] if root is None else list(_wrong_keys(root))
     except yaml.YAMLError as error:
         raise ConfigurationError(f"project configuration: no YAML ({_at(error)})") from None
-    except RecursionError:
-        raise ConfigurationError("project configuration: nested too deeply") from None
     if root is not None and not isinstance(root, yaml.MappingNode):
         raise ConfigurationError("project configuration: the top level must be a mapping of keys")
     if problems:
         raise ConfigurationError("project configuration: " + "; ".join(problems))
     return root
+
+
+def _check_shape(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            # A few lines of them unfold to more than any memory holds.
+            raise ConfigurationError("project configuration: YAML aliases (*name) are not taken; write it out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ConfigurationError(
+                f"project configuration: nested more than {MAX_DEPTH} levels deep (line {event.start_mark.line + 1})"
+            )
 
 
 def _wrong_keys(node: Any) -> Iterator[str]:
