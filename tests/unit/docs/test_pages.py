@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.faults import CONTENT_REJECTED, CUT_DIFFERENTLY, TOO_LONG, UNSUPPORTED_CONTENT
 from cli.main import app
+from schemas.mapping_fields import MAPPING_FAILED
+from storage.units import ID_CONFLICT
 from tests.support.documents import ROOT, Page, blocks, page_paths, read_page
 
 README = "README.md"
@@ -85,3 +88,14 @@ def test_every_consumer_that_a_page_shows_reads_committed_records_only(path: str
     for block in blocks((ROOT / path).read_text(encoding="utf-8")):
         if re.search(r"AIOKafkaConsumer\(|\bConsumer\(|kcat -C|kafka-console-consumer", block.text):
             assert re.search(r"read.committed", block.text, re.IGNORECASE), block.line
+
+
+def test_every_reason_for_which_a_record_is_parked_is_explained() -> None:
+    written = {CONTENT_REJECTED, TOO_LONG, UNSUPPORTED_CONTENT, CUT_DIFFERENTLY, ID_CONFLICT, MAPPING_FAILED}
+    for folder in ("schemas", "streams", "agents", "storage"):
+        for source in (ROOT / folder).glob("*.py"):
+            written |= set(re.findall(r'InvalidRecord\(\s*"([a-z0-9-]+)"', source.read_text(encoding="utf-8")))
+    rows = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8").splitlines()
+    cells = [row.split("|")[1] for row in rows if row.startswith("| `")]
+    explained = {reason for cell in cells for reason in re.findall(r"`([a-z0-9-]+)`", cell)}
+    assert written <= explained
