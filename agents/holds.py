@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agents.dependencies import ExtractionDeps
 from agents.faults import UserKey
-from agents.settling import BUDGET, Settler, reason_of
+from agents.settling import Settler, reason_of
 from agents.user_queues import batch_size
 from schemas.errors import RetryLater
 from storage.errors import translated
-from storage.holding import HeldRecord, due, make_due, read_held, release, reschedule
+from storage.holding import BUDGET, HeldRecord, due, make_due, read_held, release, reschedule
 
 log = structlog.get_logger()
 

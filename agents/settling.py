@@ -16,14 +16,13 @@ from schemas.errors import EndpointRefused, RetryLater
 from schemas.windows import Position, Window, WindowCommand
 from storage.commands import apply_command
 from storage.errors import translated
-from storage.holding import first_held_reason, hold
+from storage.holding import BUDGET, first_held_reason, hold
 
 log = structlog.get_logger()
 
 ENDPOINT_AWAY: Final = "endpoint-away"
 ENDPOINT_REFUSED: Final = "endpoint-refused"
 BEHIND_HELD: Final = "behind-held"
-BUDGET: Final = "budget"
 
 Records = Sequence[tuple[Window | WindowCommand, Position]]
 

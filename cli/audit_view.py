@@ -14,7 +14,7 @@ MEANINGS: Final[Mapping[Outcome, str]] = {
     "unread": "not yet read by the buffer agent",
     "buffered": "waits for its window to close",
     "extracting": "in a window that is not finished",
-    "held": "in a window that waits for an endpoint",
+    "held": "in a window that waits for an endpoint, or for a budget's next day",
     "applied": "in memory",
     "parked": "in dead-letters, with the reason",
     "erased": "deleted or forgotten",

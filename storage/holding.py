@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, exists, func, or_, select, update
@@ -14,6 +14,9 @@ from schemas.windows import Position, Window, WindowCommand, decode_window
 from storage.ledger import ledger_id_of
 from storage.tables import held_windows
 from storage.text import storable
+
+# The reason of those who wait for the next day.
+BUDGET: Final = "budget"
 
 
 @dataclass(frozen=True, slots=True)

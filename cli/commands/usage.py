@@ -1,6 +1,6 @@
 """`memostream usage`: what extraction has spent."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
@@ -45,14 +45,13 @@ def usage(
     """
     import asyncio
 
-    from agents.dependencies import utc_now
     from cli.addresses import settings_of
     from cli.console import print_json
     from cli.usage import Period, read_report
     from cli.usage_view import print_report, report_document
 
     settings = settings_of(Place(config, data_dir, verbose))
-    period = Period.of(since and since.date(), until and until.date(), utc_now().date())
+    period = Period.of(since and since.date(), until and until.date(), datetime.now(UTC).date())
     report = asyncio.run(read_report(settings, by, period, project, user))
     if json:
         print_json(report_document(report))

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from cli.doctor.findings import Finding, failed, ok, warning
+from storage.holding import BUDGET
 from storage.inspection import Extension, HeldSummary, SchemaState, StoredEmbeddings
 
 # More than a lease or a deadline of ours bears.
@@ -97,11 +98,13 @@ def judge_embeddings(stored: StoredEmbeddings, dimension: int, model: str | None
 def judge_held(held: HeldSummary, now: datetime) -> Finding:
     if not held.windows or held.oldest is None:
         return ok("none")
-    return warning(
+    found = (
         f"{held.windows:,} windows of {held.users:,} users wait, the first for {_age(held.oldest, now)}, "
-        f"most of them because: {held.reason}",
-        "put that right; they are tried again by themselves, in order",
+        f"most of them because: {held.reason}"
     )
+    if held.reason == BUDGET:
+        return warning(found, "raise budget.* and restart the workers, or wait: they go on when the day ends (UTC)")
+    return warning(found, "put that right; they are tried again by themselves, in order")
 
 
 def judge_outbox(rows: int, oldest: datetime | None, relays: int, now: datetime) -> Finding:

@@ -168,6 +168,12 @@ def test_nothing_held_is_well() -> None:
     assert judge_held(HeldSummary(0, 0, None, None), NOW) == ok("none")
 
 
+def test_who_waits_for_the_next_day_is_told_what_else_helps() -> None:
+    finding = judge_held(HeldSummary(3, 2, NOW - timedelta(minutes=5), "budget"), NOW)
+    assert finding.level == "warning"
+    assert "raise budget.*" in str(finding.fix)
+
+
 def test_a_folder_is_judged_by_its_rights_and_its_room() -> None:
     folder = Folder(Path("/data"), is_folder=True, is_writable=True, free_bytes=LITTLE_SPACE_BYTES)
     path = Path("/data/copies")
