@@ -200,6 +200,7 @@ class Applier:
                 parked=len(application.parked),
                 skipped=len(application.skipped),
                 changes=len(merged.update.changes),
+                over_limit=len(merged.update.over_limit),
                 attempts=attempts,
             )
             return True

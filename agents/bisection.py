@@ -74,6 +74,7 @@ async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
         ),
         usage=first.update.usage + second.update.usage,
         dropped=first.update.dropped + second.update.dropped,
+        over_limit=first.update.over_limit + second.update.over_limit,
     )
     return Merged(
         update,
