@@ -186,13 +186,15 @@ def _sums(columns: Mapping[str, Any], wanted: UsageFilter) -> Select[Any]:
         _cost().label("cost"),
         func.coalesce(func.sum(case((usage.c.cost.is_(None), paid), else_=0)), 0).label("unpriced_tokens"),
     )
-    conditions = (
-        (usage.c.recorded_at >= wanted.since, wanted.since),
-        (usage.c.recorded_at < wanted.until, wanted.until),
-        (usage.c.project_id == wanted.project_id, wanted.project_id),
-        (usage.c.user_id == wanted.user_id, wanted.user_id),
-    )
-    return query.where(*(condition for condition, value in conditions if value is not None))
+    if wanted.since is not None:
+        query = query.where(usage.c.recorded_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(usage.c.recorded_at < wanted.until)
+    if wanted.project_id is not None:
+        query = query.where(usage.c.project_id == wanted.project_id)
+    if wanted.user_id is not None:
+        query = query.where(usage.c.user_id == wanted.user_id)
+    return query
 
 
 def _sum(row: Any, columns: Mapping[str, Any]) -> UsageSum:

@@ -206,3 +206,34 @@ def test_an_unreadable_authority_is_a_configuration_error(tmp_path: Path) -> Non
     kafka = KafkaSettings(security_protocol="SSL", ssl_ca_file=tmp_path / "none.pem")
     with pytest.raises(ConfigurationError, match="ssl"):
         kafka.ssl_context()
+
+
+PRICED = {
+    "prices": {
+        "models": {
+            "gpt-4o-mini": {"prompt_per_million": 0.15, "completion_per_million": 0.6},
+            "text-embedding-3-small": {"embedding_per_million": 0.02},
+        }
+    }
+}
+
+
+@pytest.mark.parametrize("budget", [{"user_cost_a_day": 1}, {"projects": {"trial": {"project_cost_a_day": 1}}}])
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("gpt-4o-mini", "prices.models must have prompt_per_million and completion_per_million of llm.model"),
+        ("text-embedding-3-small", "prices.models must have embedding_per_million of embedding.model"),
+    ],
+)
+def test_a_budget_of_money_wants_the_price_of_every_model_that_is_asked(
+    tmp_path: Path, budget: dict[str, Any], missing: str, said: str
+) -> None:
+    document: dict[str, Any] = {"extraction": {"provider": "openai"}, "llm": {"api_key": "k"}, "budget": budget}
+    assert read(tmp_path, file=yaml.safe_dump({**document, **PRICED})).budget.limits_money
+    models = {name: price for name, price in PRICED["prices"]["models"].items() if name != missing}
+    assert said in refusal(tmp_path, file=yaml.safe_dump({**document, "prices": {"models": models}}))
+
+
+def test_a_budget_of_money_wants_no_prices_where_no_model_is_asked(tmp_path: Path) -> None:
+    assert read(tmp_path, file="budget: {user_cost_a_day: 1}\n").budget.limits_money
