@@ -123,6 +123,7 @@ def _change(entry: Entry) -> SlotChange:
         message_ids=_message_ids(entry),
         occurred_at=entry.occurred_at,
         joined=tuple(slot.sub_topic for slot in entry.joined),
+        quotes=tuple(fact.quote for fact in entry.facts if fact.quote is not None),
     )
 
 

@@ -99,6 +99,7 @@ class EventReply(Reply):
     gist: Text
     tags: list[TagReply] = Field(default_factory=list)
     message_indices: Indices
+    quote: OptionalText = None
     occurred_at: Moment = None
 
 

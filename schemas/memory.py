@@ -39,6 +39,14 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Quote:
+    """Words of a message, as they stand in it."""
+
+    message_id: MessageId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """What one window says about the user; `message_ids` are those that it was taken from, never empty."""
 
@@ -47,7 +55,7 @@ class Fact:
     memo: str
     message_ids: tuple[MessageId, ...]
     occurred_at: datetime
-    quote: str | None = None
+    quote: Quote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class Gist:
     message_ids: tuple[MessageId, ...]
     occurred_at: datetime
     embedding: Embedding | None = None
+    quote: Quote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,8 @@ class SlotChange:
     """One change of one slot. `before` is None for `c`, `after` None for `d`; `why` is a short code, not text.
 
     With `before` equal to `after` the same was said again, at `occurred_at`: the value stays and counts as newer.
-    `joined` are the sub_topics of the same topic, deleted by the same update, whose content is in `after`.
+    `joined` are the sub_topics of the same topic, deleted by the same update, whose content is in `after`. `quotes` are
+    the words that it was taken from, as far as they are known.
     """
 
     op: ChangeOp
@@ -136,6 +146,7 @@ class SlotChange:
     message_ids: tuple[MessageId, ...]
     occurred_at: datetime
     joined: tuple[str, ...] = ()
+    quotes: tuple[Quote, ...] = ()
 
     @property
     def restates(self) -> bool:

@@ -9,6 +9,7 @@ from extraction.endpoint.chat import ChatEndpoint
 from extraction.merge import Answer, MergePlan, plan_merge
 from extraction.organize import Crowd, Join, faults_of
 from extraction.prompting import Language
+from extraction.quotes import QuoteFinder
 from extraction.replies import (
     CompactReply,
     EventReply,
@@ -93,13 +94,17 @@ class EndpointSteps:
 
 
 def to_extraction(reply: ExtractReply, messages: Sequence[Message], usage: Usage) -> Extraction:
-    """The reply with message indices turned into message ids; a summary of nothing is dropped."""
+    """The reply with message indices turned into message ids; a summary of nothing is dropped.
+
+    Quotes that do not stand in the messages named are dropped too, and what they were given for is kept.
+    """
     if not reply.facts and not reply.events:
         return Extraction(usage=usage)
     tags = dict.fromkeys((tag.tag, tag.value) for event in reply.events for tag in event.tags)
+    finder = QuoteFinder()
     return Extraction(
-        facts=tuple(_fact(fact, messages) for fact in reply.facts),
-        gists=tuple(_gist(event, messages) for event in reply.events),
+        facts=tuple(_fact(fact, messages, finder) for fact in reply.facts),
+        gists=tuple(_gist(event, messages, finder) for event in reply.events),
         summary=reply.summary,
         tags=tuple(tags),
         occurred_at=max(message.occurred_at for message in messages),
@@ -127,7 +132,7 @@ def _language(policy: ProfilePolicy, texts: Iterable[str]) -> Language:
     return prompting.language_of(texts) if policy.language == "auto" else policy.language
 
 
-def _fact(reply: FactReply, messages: Sequence[Message]) -> Fact:
+def _fact(reply: FactReply, messages: Sequence[Message], finder: QuoteFinder) -> Fact:
     said = [messages[index] for index in reply.message_indices]
     return Fact(
         topic=reply.topic,
@@ -135,14 +140,15 @@ def _fact(reply: FactReply, messages: Sequence[Message]) -> Fact:
         memo=reply.memo,
         message_ids=tuple(message.message_id for message in said),
         occurred_at=max(message.occurred_at for message in said),
-        quote=reply.quote,
+        quote=finder.find(reply.quote, said),
     )
 
 
-def _gist(reply: EventReply, messages: Sequence[Message]) -> Gist:
+def _gist(reply: EventReply, messages: Sequence[Message], finder: QuoteFinder) -> Gist:
     said = [messages[index] for index in reply.message_indices]
     return Gist(
         text=reply.gist,
         message_ids=tuple(message.message_id for message in said),
         occurred_at=reply.occurred_at or max(message.occurred_at for message in said),
+        quote=finder.find(reply.quote, said),
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from extraction.offline import rules_en, rules_zh
 from extraction.offline.statements import Statement
+from extraction.quotes import QuoteFinder
 from schemas.conversation import Message
 from schemas.memory import Extraction, Fact, Gist
 
@@ -20,12 +21,14 @@ def extract_by_rules(messages: Sequence[Message]) -> Extraction:
     """Facts in the order said, each with the one message that it was found in; deterministic."""
     facts: list[Fact] = []
     gists: list[Gist] = []
+    finder = QuoteFinder()
     for message in _of_the_user(messages):
         for found in _statements(message.content):
             source = (message.message_id,)
-            facts.append(Fact(found.topic, found.sub_topic, found.memo, source, message.occurred_at))
+            quote = finder.find(found.memo, [message])
+            facts.append(Fact(found.topic, found.sub_topic, found.memo, source, message.occurred_at, quote))
             if found.event is not None:
-                gists.append(Gist(found.event, source, message.occurred_at))
+                gists.append(Gist(found.event, source, message.occurred_at, quote=quote))
     if not facts:
         return Extraction()
     return Extraction(
