@@ -39,7 +39,9 @@ def create_extractor(settings: Settings) -> Extractor:
 
     gate = Gate(Limits(llm.concurrency, llm.requests_per_minute, llm.tokens_per_minute))
     chat = ChatEndpoint(client, llm, llm.model, gate)
-    return Pipeline(identity, EndpointSteps(chat), create_embedder(settings))
+    # Another model may take another form of answers; the limits are those of the endpoint.
+    tidier = chat if llm.summary_model is None else ChatEndpoint(client, llm, llm.summary_model, gate)
+    return Pipeline(identity, EndpointSteps(chat, tidier), create_embedder(settings))
 
 
 def create_embedder(settings: Settings) -> Embedder | None:

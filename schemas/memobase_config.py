@@ -141,7 +141,7 @@ def _place_embeddings(
         settings[place] = Given(bare if bare.endswith("/v1") else f"{bare}/v1", address.place, address.in_file)
     if name == "jina" and provider is not None:
         implied[place] = Given(JINA_ADDRESS, f"implied by {provider.place}", provider.in_file)
-        return [f"{provider.place}: no effect yet on Jina's `task`, which is not sent; all else is"]
+        implied["embedding", "api"] = Given("jina", f"implied by {provider.place}", provider.in_file)
     return ()
 
 

@@ -69,7 +69,7 @@ _ALL: Final = (
         moot="openai",
     ),
     _later("thinking_llm_model", Text, "only Memobase's role-play route uses it"),
-    _later("summary_llm_model", Text, "one model does all steps"),
+    _now("summary_llm_model", Text, "llm", "summary_model", "for organize and compact; extract writes the summaries"),
     _never("llm_tab_separator", Text, "models answer in JSON, so nothing has to be separated"),
     _now("language", Literal["en", "zh"], "extraction", "language", "unset is `auto` here: the user's own language"),
     _now("system_prompt", Text, "extraction", "system_prompt"),
@@ -102,8 +102,8 @@ _ALL: Final = (
         Literal["openai", "jina", "ollama", "lmstudio"],
         "now",
         None,
-        "all are spoken to by OpenAI's API: for ollama `/v1` is added to the address; jina has its address by default, "
-        "and its `task` is not sent yet",
+        "ollama and lmstudio are spoken to by OpenAI's API, and for ollama `/v1` is added to the address; jina sets "
+        "embedding.api and has its address by default",
     ),
     _now("embedding_model", Text, "embedding", "model"),
     _now("embedding_dim", PositiveInt, "embedding", "dimension"),

@@ -27,9 +27,10 @@ from schemas.profile_schema import ProfilePolicy
 
 @dataclass(frozen=True, slots=True)
 class EndpointSteps:
-    """Steps of the pipeline by a chat model."""
+    """Steps of the pipeline by a chat model; `tidier` is the one that organizes and compacts."""
 
     chat: ChatEndpoint
+    tidier: ChatEndpoint
 
     async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
         language = _language(policy, (message.content for message in messages))
@@ -60,7 +61,7 @@ class EndpointSteps:
     async def organize(self, crowds: Sequence[Crowd], policy: ProfilePolicy) -> tuple[Sequence[Join], Usage]:
         members = [member for crowd in crowds for member in crowd.members]
         language = _language(policy, (member.content for member in members))
-        reply, usage = await self.chat.ask(
+        reply, usage = await self.tidier.ask(
             prompting.organize_system(language, policy.max_memo_tokens),
             prompting.organize_input(language, crowds),
             OrganizeReply,
@@ -79,7 +80,7 @@ class EndpointSteps:
             found = ((memo.index, fault_of(items[memo.index], Shortened(memo.memo), policy)) for memo in reply.memos)
             return [f"memo {index} {fault}" for index, fault in found if fault]
 
-        reply, usage = await self.chat.ask(
+        reply, usage = await self.tidier.ask(
             prompting.compact_system(language, policy.max_memo_tokens),
             prompting.compact_input(language, items),
             CompactReply,

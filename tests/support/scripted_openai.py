@@ -13,7 +13,16 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from aiohttp import web
 
-FaultKind = Literal["status", "hang", "cut", "malformed", "refusal", "content_filter", "cut_off", "slow"]
+FaultKind = Literal["status", "hang", "cut", "malformed", "empty", "refusal", "content_filter", "cut_off", "slow"]
+ChatStep = Literal["extract", "merge", "organize", "compact"]
+Step = Literal["extract", "merge", "organize", "compact", "embed"]
+
+# Words that only the prompt of this step holds.
+_STEP_MARKS: Final[tuple[tuple[str, ChatStep], ...]] = (
+    ('"decisions"', "merge"),
+    ('"joins"', "organize"),
+    ('"memos"', "compact"),
+)
 
 _LINE: Final = re.compile(r"^(\d+) \[[^\]]*\] (?:[^:\n]*\()?(\w+)\)?: (.*)$")
 _FACT: Final = re.compile(r"fact (\w+)/(\w+): (.+)")
@@ -59,6 +68,16 @@ def bad_request(param: str, message: str = "unsupported") -> Fault:
     return _status(400, "unsupported_parameter", param=param, message=message)
 
 
+def unexplained() -> Fault:
+    """A bad request of which nobody says what is bad about it."""
+    return _status(400, "invalid_request_error", message="Bad Request")
+
+
+def empty_answer() -> Fault:
+    """No choices, or no embeddings, under status 200."""
+    return Fault("empty")
+
+
 def refusal() -> Fault:
     return Fault("refusal")
 
@@ -95,14 +114,17 @@ def slow(seconds: float) -> Fault:
 class Call:
     """One request as it came; `prompt` is all message texts, `kind` what was asked for."""
 
-    kind: Literal["extract", "merge", "embed"]
+    kind: Step
     body: dict[str, Any]
     headers: Mapping[str, str]
     query: Mapping[str, str]
 
     @property
     def prompt(self) -> str:
-        return "\n".join(message["content"] for message in self.body.get("messages", ()))
+        """All that the model reads of messages, or of texts to embed."""
+        if self.kind == "embed":
+            return "\n".join(self.body["input"])
+        return "\n".join(str(message["content"]) for message in self.body.get("messages", ()))
 
     @property
     def input(self) -> str:
@@ -118,9 +140,11 @@ class ScriptedOpenAI:
     """`async with ScriptedOpenAI() as server:` then `server.base_url`.
 
     Without a script, a line `fact <topic>/<sub_topic>: <memo>` of a user is extracted as that fact and
-    `event: <gist>` as that event, the summary is the first memo, a merge updates every slot to its last news, and an
-    embedding is drawn from the text. `script()` queues answers for the next chat calls; `always` answers every
-    chat call while it is set, as `embed_always` does for embeddings; `answer` is asked before the default.
+    `event: <gist>` as that event, the summary is the first memo, a merge updates every slot to its last news, organize
+    joins what is over the limit, compact keeps the first words, and an embedding is drawn from the text. `script()`
+    queues answers for the next chat calls, `fail()` faults for the next calls of a step; `always` answers every chat
+    call while it is set, as `embed_always` does for embeddings; `answer` is asked before the default, also for
+    embeddings, where it may only answer with a fault.
     """
 
     def __init__(
@@ -137,12 +161,16 @@ class ScriptedOpenAI:
         # What it lists; it answers for any model.
         self.models: list[str] = []
         self.calls: list[Call] = []
+        # Chat calls that were open at a time, at most.
+        self.most_open = 0
+        self._open = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
         self.dimension = dimension
         self._formats = formats
         self._base64 = base64_embeddings
         self._script: deque[Answer] = deque()
+        self._faults: dict[Step, deque[Fault]] = {}
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -154,7 +182,10 @@ class ScriptedOpenAI:
     def script(self, *answers: Answer) -> None:
         self._script.extend(answers)
 
-    def count(self, kind: Literal["extract", "merge", "embed"]) -> int:
+    def fail(self, step: Step, *faults: Fault) -> None:
+        self._faults.setdefault(step, deque()).extend(faults)
+
+    def count(self, kind: Step) -> int:
         return sum(call.kind == kind for call in self.calls)
 
     async def __aenter__(self) -> Self:
@@ -175,14 +206,21 @@ class ScriptedOpenAI:
             await self._runner.cleanup()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        self._open += 1
+        self.most_open = max(self.most_open, self._open)
+        try:
+            return await self._answer_chat(request)
+        finally:
+            self._open -= 1
+
+    async def _answer_chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        kind: Literal["extract", "merge"] = "merge" if '"decisions"' in body["messages"][0]["content"] else "extract"
-        call = Call(kind, body, request.headers, request.query)
+        call = Call(_step_of(body), body, request.headers, request.query)
         self.calls.append(call)
         wanted = body.get("response_format", {}).get("type")
         if wanted is not None and wanted not in self._formats:
             return _respond(bad_request("response_format", f"response_format {wanted} is not supported"))
-        answer = self.always or (self._script.popleft() if self._script else None)
+        answer = self.always or self._next_fault(call.kind) or (self._script.popleft() if self._script else None)
         if answer is None and self.answer is not None:
             answer = self.answer(call)
         if isinstance(answer, Fault):
@@ -196,9 +234,13 @@ class ScriptedOpenAI:
 
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.calls.append(Call("embed", body, request.headers, request.query))
-        if self.embed_always is not None:
-            return await self._fail(request, self.embed_always)
+        call = Call("embed", body, request.headers, request.query)
+        self.calls.append(call)
+        fault = self.embed_always or self._next_fault("embed") or (self.answer(call) if self.answer else None)
+        if isinstance(fault, Fault):
+            if fault.kind != "slow":
+                return await self._fail(request, fault)
+            await asyncio.sleep(fault.seconds)
         as_base64 = self._base64 and body.get("encoding_format") == "base64"
         data = []
         for index, text in enumerate(body["input"]):
@@ -210,6 +252,10 @@ class ScriptedOpenAI:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         # Out of order on purpose: only `index` says which text a vector belongs to.
         return web.json_response({"object": "list", "data": data[::-1], "model": body["model"], "usage": usage})
+
+    def _next_fault(self, step: Step) -> Fault | None:
+        queue = self._faults.get(step)
+        return queue.popleft() if queue else None
 
     async def _list_models(self, _: web.Request) -> web.Response:
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "scripted"} for name in self.models]
@@ -226,6 +272,8 @@ class ScriptedOpenAI:
                 return web.Response()
             case "malformed":
                 return web.Response(text='{"choices": [', content_type="application/json")
+            case "empty":
+                return web.json_response({"model": "scripted", "choices": [], "data": []})
             case "refusal":
                 return web.json_response(_completion(None, refusal="I cannot help with that."))
             case "content_filter":
@@ -244,7 +292,8 @@ class ScriptedOpenAI:
 
 def default_answer(call: Call) -> dict[str, Any]:
     """What a model that follows the fact lines to the letter would answer."""
-    return _extract(call.input) if call.kind == "extract" else _merge(call.input)
+    defaults = {"extract": _extract, "merge": _merge, "organize": _organize, "compact": _compact}
+    return defaults[call.kind](call.input)
 
 
 def embedding_of(text: str, dimension: int) -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -280,6 +329,46 @@ def _merge(text: str) -> dict[str, Any]:
         elif match := re.match(r"  news \[[^\]]*\]: (.*)", line):
             news[index] = match[1]
     return {"decisions": [{"index": item, "action": "update", "memo": memo} for item, memo in news.items()]}
+
+
+def _organize(text: str) -> dict[str, Any]:
+    """The members over a topic's limit, and one more, become one; those marked with `*` are left alone."""
+    joins: list[dict[str, Any]] = []
+    goal, free, held = 0, list[tuple[int, str, str]](), 0
+
+    def join() -> None:
+        if held > goal and len(free) > 1:
+            joined = free[: held - goal + 1]
+            memo = "; ".join(content for _, _, content in joined)
+            joins.append({"members": [index for index, _, _ in joined], "sub_topic": joined[0][1], "memo": memo})
+
+    for line in text.splitlines():
+        if match := re.match(r"\S+: (\d+)$", line):
+            join()
+            goal, free, held = int(match[1]), [], 0
+        elif match := re.match(r"  (\d+) (\S+?)(\*?) \[[^\]]*\]: (.*)", line):
+            held += 1
+            if not match[3]:
+                free.append((int(match[1]), match[2], match[4]))
+    join()
+    return {"joins": joins}
+
+
+def _compact(text: str) -> dict[str, Any]:
+    memos: dict[int, str] = {}
+    index = -1
+    for line in text.splitlines():
+        if match := re.match(r"(\d+) \S+ / \S+: (.*)", line):
+            index = int(match[1])
+            memos[index] = " ".join(match[2].split()[:3])
+        elif match := re.match(r"  keep: (.*)", line):
+            memos[index] = " ".join(match[1].split()[:3])
+    return {"memos": [{"index": item, "memo": memo} for item, memo in memos.items()]}
+
+
+def _step_of(body: Mapping[str, Any]) -> ChatStep:
+    system = str(body["messages"][0]["content"])
+    return next((step for mark, step in _STEP_MARKS if mark in system), "extract")
 
 
 def _completion(

@@ -1,52 +1,22 @@
 """The openai provider against a scripted server over real HTTP: calls, answers, faults."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 import numpy as np
 import pytest
 
 from extraction.endpoint.limits import MAX_PAUSE_S
-from extraction.factory import create_extractor
-from extraction.protocol import Extractor
 from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater, UnexplainedRefusal
 from schemas.memory import Profile
 from schemas.profile_schema import ProfilePolicy
-from schemas.settings import Settings
+from tests.integration.extraction.conftest import Make
 from tests.support import scripted_openai as scripted
 from tests.support.scripted_openai import Fault, ScriptedOpenAI
 from tests.unit.extraction.builders import applied, at, contents, profile, said, slot
 
-Make = Callable[..., Extractor]
 POLICY = ProfilePolicy()
 CONVERSATION = said("fact interest/foods: likes figs", "event: moved to Oslo")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ScriptedOpenAI]:
-    async with ScriptedOpenAI() as running:
-        yield running
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    async with AsyncExitStack() as stack:
-
-        def create(server: ScriptedOpenAI, *, llm: dict[str, Any] | None = None, **sections: Any) -> Extractor:
-            settings = Settings.model_validate(
-                {
-                    "extraction": {"provider": "openai", **sections.get("extraction", {})},
-                    "llm": {"base_url": server.base_url, "api_key": "sk-secret", "max_retries": 0, **(llm or {})},
-                    "embedding": {"dimension": server.dimension, **sections.get("embedding", {})},
-                }
-            )
-            extractor = create_extractor(settings)
-            stack.push_async_callback(extractor.close)
-            return extractor
-
-        yield create
 
 
 async def test_a_conversation_becomes_facts_events_and_a_summary_with_provenance(
