@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import Event, EventGist, EventTag
 from schemas.errors import Conflict
-from schemas.memory import ExtractorIdentity, MemoryUpdate
+from schemas.memory import ExtractorIdentity, MemoryUpdate, Quote
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace
 from storage.ledger import UnitCounts, record_ledger, window_row
@@ -21,7 +21,7 @@ from storage.outgoing import Outgoing, change_source
 from storage.profile_writing import decide_changes, read_rows, write_changes
 from storage.reading import look_up_units
 from storage.tables import events, gists
-from storage.text import rfc3339, storable
+from storage.text import quotes_to_json, rfc3339, storable
 from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
 from storage.units import ID_CONFLICT, UnitBook, overlap
 
@@ -145,6 +145,9 @@ def storable_update(update: MemoryUpdate) -> MemoryUpdate:
     def clean(text: str | None) -> str | None:
         return None if text is None else storable(text)
 
+    def cleaned(quote: Quote) -> Quote:
+        return replace(quote, text=storable(quote.text))
+
     extraction = update.extraction
     return replace(
         update,
@@ -157,6 +160,7 @@ def storable_update(update: MemoryUpdate) -> MemoryUpdate:
                 after=clean(change.after),
                 why=storable(change.why),
                 joined=tuple(storable(name) for name in change.joined),
+                quotes=tuple(cleaned(quote) for quote in change.quotes),
             )
             for change in update.changes
         ),
@@ -171,7 +175,10 @@ def storable_update(update: MemoryUpdate) -> MemoryUpdate:
                 )
                 for fact in extraction.facts
             ),
-            gists=tuple(replace(gist, text=storable(gist.text)) for gist in extraction.gists),
+            gists=tuple(
+                replace(gist, text=storable(gist.text), quote=cleaned(gist.quote) if gist.quote else None)
+                for gist in extraction.gists
+            ),
             summary=clean(extraction.summary),
             tags=tuple((storable(tag), storable(value)) for tag, value in extraction.tags),
         ),
@@ -279,6 +286,7 @@ async def _write_event(
                     "number": number,
                     "text": gist.text,
                     "message_ids": list(gist.message_ids),
+                    "quotes": quotes_to_json([gist.quote] if gist.quote else []),
                     "occurred_at": gist.occurred_at,
                     "recorded_at": now,
                     "embedding": gist.embedding,

@@ -3,19 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.memory import Quote
 from storage.profile_writing import ProfileRow, profile_row
 from storage.tables import LIVE_GENERATION, events, gists, profile_history, profiles, users
+from storage.text import quotes_from_json
+
+_EVENT_COLUMNS: Final = tuple(column for column in events.c if column.name != "embedding")
+_GIST_COLUMNS: Final = tuple(column for column in gists.c if column.name not in ("embedding", "keywords"))
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One change of one slot; `before` is None where it began, `after` where it ended."""
+    """One change of one slot; `before` is None where it began, `after` where it ended.
+
+    `joined` are sub_topics of the same topic that were deleted with this change, for it took their content over.
+    """
 
     history_id: int
     profile_id: UUID
@@ -31,6 +39,8 @@ class HistoryRow:
     extractor: Mapping[str, str] | None
     occurred_at: datetime
     recorded_at: datetime
+    quotes: tuple[Quote, ...] = ()
+    joined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class GistRow:
     text: str
     message_ids: tuple[str, ...]
     occurred_at: datetime
+    quotes: tuple[Quote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,7 @@ class EventRow:
     revision: int
     message_ids: tuple[str, ...]
     window_ids: tuple[UUID, ...]
+    extractor: Mapping[str, str] | None
     occurred_at: datetime
     recorded_at: datetime
 
@@ -70,13 +82,16 @@ async def read_history(
     project_id: str,
     user_id: str,
     *,
+    topic: str | None = None,
     until: datetime | None = None,
     limit: int | None = None,
 ) -> list[HistoryRow]:
-    """Changes of the live profile, the newest first; with `until`, those recorded up to then."""
+    """Changes of the live profile or of one topic of it, the newest first; with `until`, those recorded up to then."""
     query = _live(select(profile_history), profile_history, project_id, user_id)
     if until is not None:
         query = query.where(profile_history.c.recorded_at <= until)
+    if topic is not None:
+        query = query.where(profile_history.c.topic == topic)
     query = query.order_by(profile_history.c.history_id.desc()).limit(limit)
     return [
         HistoryRow(
@@ -94,6 +109,8 @@ async def read_history(
             extractor=row.extractor,
             occurred_at=row.occurred_at,
             recorded_at=row.recorded_at,
+            quotes=quotes_from_json(row.quotes),
+            joined=tuple(row.joined),
         )
         for row in (await connection.execute(query)).all()
     ]
@@ -101,19 +118,28 @@ async def read_history(
 
 async def read_events(connection: AsyncConnection, project_id: str, user_id: str, limit: int) -> list[EventRow]:
     """The latest events, the newest first, with their gists in order."""
-    columns = [column for column in events.c if column.name != "embedding"]
-    query = _live(select(*columns), events, project_id, user_id)
-    query = query.order_by(events.c.recorded_at.desc(), events.c.event_id).limit(limit)
+    query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
+    return await _read_events(connection, query.order_by(events.c.recorded_at.desc(), events.c.event_id).limit(limit))
+
+
+async def read_event(connection: AsyncConnection, project_id: str, user_id: str, event_id: UUID) -> EventRow | None:
+    """One event of the user's live memory, with its gists in order."""
+    query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
+    return next(iter(await _read_events(connection, query.where(events.c.event_id == event_id))), None)
+
+
+async def _read_events(connection: AsyncConnection, query: Select[Any]) -> list[EventRow]:
     rows = (await connection.execute(query)).all()
     of_event: dict[UUID, list[GistRow]] = {}
     if rows:
         gist_query = (
-            select(gists.c.event_id, gists.c.gist_id, gists.c.text, gists.c.message_ids, gists.c.occurred_at)
+            select(*_GIST_COLUMNS)
             .where(gists.c.event_id.in_([row.event_id for row in rows]))
             .order_by(gists.c.event_id, gists.c.number)
         )
         for gist in (await connection.execute(gist_query)).all():
-            value = GistRow(gist.gist_id, gist.text, tuple(gist.message_ids), gist.occurred_at)
+            quotes = quotes_from_json(gist.quotes)
+            value = GistRow(gist.gist_id, gist.text, tuple(gist.message_ids), gist.occurred_at, quotes)
             of_event.setdefault(gist.event_id, []).append(value)
     return [
         EventRow(
@@ -125,6 +151,7 @@ async def read_events(connection: AsyncConnection, project_id: str, user_id: str
             revision=row.revision,
             message_ids=tuple(row.message_ids),
             window_ids=tuple(row.window_ids),
+            extractor=row.extractor,
             occurred_at=row.occurred_at,
             recorded_at=row.recorded_at,
         )

@@ -14,7 +14,7 @@ from schemas.changes import ProfileEntry
 from schemas.memory import ChangeOp, SlotChange
 from storage.locking import LockedUser
 from storage.tables import profile_history, profiles
-from storage.text import rfc3339
+from storage.text import quotes_to_json, rfc3339
 
 # A slot that is updated for years would drag all its messages through every state; history has the rest.
 MAX_MESSAGE_IDS: Final = 100
@@ -230,6 +230,8 @@ async def write_changes(
                 "why": item.change.why,
                 "revision": revision,
                 "message_ids": list(item.change.message_ids),
+                "quotes": quotes_to_json(item.change.quotes),
+                "joined": list(item.change.joined),
                 "window_ids": list(window_ids),
                 "extractor": extractor,
                 "occurred_at": item.change.occurred_at,

@@ -114,6 +114,10 @@ profile_history: Final = Table(
     _text("why"),
     _number("revision", big=True),
     _texts("message_ids"),
+    # A list of objects with `message_id` and `quote`.
+    Column("quotes", JSONB, nullable=False, server_default=text("'[]'")),
+    # Sub-topics that were deleted for this one, which holds their content.
+    _texts("joined"),
     _uuids("window_ids"),
     # Null for a hand edit.
     Column("extractor", JSONB, nullable=True),
@@ -158,6 +162,8 @@ gists: Final = Table(
     _number("generation", LIVE_GENERATION),
     _text("text"),
     _texts("message_ids"),
+    # As in `profile_history`.
+    Column("quotes", JSONB, nullable=False, server_default=text("'[]'")),
     _time("occurred_at"),
     _time("recorded_at"),
     Column("embedding", VECTOR(), nullable=True),

@@ -1,9 +1,13 @@
 """Text as Postgres can keep it, and times and JSON as we publish them."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+
+from schemas.memory import Quote
+from schemas.windows import MessageId
 
 
 def storable(text: str) -> str:
@@ -20,6 +24,16 @@ def storable_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [storable_json(item) for item in value]
     return value
+
+
+def quotes_to_json(quotes: Iterable[Quote]) -> list[dict[str, str]]:
+    """Quotes as a column holds them."""
+    return [{"message_id": quote.message_id, "quote": quote.text} for quote in quotes]
+
+
+def quotes_from_json(document: Iterable[Mapping[str, str]]) -> tuple[Quote, ...]:
+    """What `quotes_to_json` made."""
+    return tuple(Quote(MessageId(item["message_id"]), item["quote"]) for item in document)
 
 
 def rfc3339(moment: datetime) -> str:
