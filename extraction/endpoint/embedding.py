@@ -21,7 +21,7 @@ from schemas.tokens import estimate_tokens
 
 # Models that can shorten their vectors; others refuse the parameter.
 _SHORTENED: Final = "text-embedding-3"
-# A model for which less than this is too long can embed nothing.
+# What is too long though it has less than this is so for another reason.
 SMALLEST_TEXT_CHARACTERS: Final = 64
 
 
@@ -43,7 +43,7 @@ class EndpointEmbedder:
             return np.zeros((0, self.dimension), dtype=np.float32), Usage()
         try:
             return await self._embed(texts)
-        except ContextTooLong as error:
+        except ContextTooLong:
             # The limit may be one on all texts of a call.
             if len(texts) > 1:
                 middle = len(texts) // 2
@@ -51,9 +51,7 @@ class EndpointEmbedder:
                 second, more = await self.embed(texts[middle:])
                 return np.concatenate([first, second]), spent + more
             if len(texts[0]) < SMALLEST_TEXT_CHARACTERS:
-                raise EndpointRefused(
-                    f"the embedding model finds {len(texts[0])} characters too long: choose another"
-                ) from error
+                raise
             return await self.embed([texts[0][: len(texts[0]) // 2]])
 
     async def _embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
