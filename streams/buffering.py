@@ -9,15 +9,15 @@ import orjson
 
 from schemas.envelope import open_value
 from schemas.errors import InvalidRecord
-from schemas.identity import content_hash, window_id
+from schemas.identity import window_id
 from schemas.records import BLOB_TYPES, Blob, Command, parse_record
 from schemas.tokens import TokenCounter
 from schemas.trace import Trace
 from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand, newest_trace
+from streams.blob_records import unit_of
 from streams.buffer_codec import HeadKey, encode_entry
 from streams.buffer_state import PartitionState
 from streams.raw_records import (
-    MAX_TIMESTAMP_MS,
     Effects,
     Outgoing,
     RawRecord,
@@ -105,7 +105,8 @@ def _handle_blob(
     effects: Effects,
 ) -> None:
     key = HeadKey(blob.project_id, blob.user_id, blob.blob_type)
-    unit = _unit_of(record, origin, blob, trace, context)
+    unit = unit_of(record, origin, blob, trace)
+    unit = unit.model_copy(update={"token_count": unit_tokens(unit, context.count_tokens)})
     known_hash = state.buffered_hash(key.project_id, key.user_id, unit.blob_id)
     if known_hash == unit.content_hash:
         effects.counts["duplicate"] += 1
@@ -196,25 +197,6 @@ def _send_windows(
 def _to_windows(user_id: str, value: Window | WindowCommand, trace: Trace, context: BufferContext) -> Outgoing:
     document = value.model_dump(mode="json", exclude_none=True)
     return Outgoing("extraction_windows", user_id.encode(), orjson.dumps(document), context.partition, trace.headers())
-
-
-def _unit_of(record: RawRecord, origin: Position | None, blob: Blob, trace: Trace, context: BufferContext) -> Unit:
-    recorded_at_ms = (origin or record.position).timestamp_ms
-    # As a float the last moment of the calendar rounds up to one that is none.
-    sent_ms = min(int(blob.created_at.timestamp() * 1000), MAX_TIMESTAMP_MS) if blob.created_at else None
-    content = blob.content()
-    unit = Unit(
-        blob_id=blob.id or derived_id(record, origin),
-        content_hash=content_hash(content),
-        token_count=0,
-        occurred_at_ms=recorded_at_ms if sent_ms is None else sent_ms,
-        recorded_at_ms=recorded_at_ms,
-        position=record.position,
-        origin=origin,
-        content=content,
-        **trace._asdict(),
-    )
-    return unit.model_copy(update={"token_count": unit_tokens(unit, context.count_tokens)})
 
 
 def _pieces_of(unit: Unit, context: BufferContext) -> list[tuple[Unit, int]]:
