@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.dependencies import Health
 from schemas.errors import ConfigurationError, RetryLater
-from schemas.policies import check_policy, policy_of
+from schemas.policies import checked_policy, policy_of
 from schemas.profile_schema import ProfilePolicy
 from schemas.project_config import parse_project_config
 from schemas.settings import Settings
@@ -116,8 +116,7 @@ class PolicyBook:
         if text is None:
             return Known(None, self._of_server, read_at)
         try:
-            policy = policy_of(self._settings, parse_project_config(text))
-            check_policy(policy)
+            policy = checked_policy(self._settings, parse_project_config(text))
         except ConfigurationError as error:
             problem = f"project {project_id}: its configuration is not followed but the server's, set it anew: {error}"
             self._health.report(_part(project_id), problem)

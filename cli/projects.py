@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.console import note, out, print_json
 from schemas.errors import ConfigurationError
-from schemas.policies import check_policy, policy_of
+from schemas.policies import checked_policy, policy_of
 from schemas.profile_schema import ProfilePolicy
-from schemas.project_config import ProjectConfig, parse_project_config
+from schemas.project_config import parse_project_config
 from schemas.records import ProjectId
 from schemas.settings import Settings, StorageSettings
 from storage.database import create_engine
@@ -45,7 +45,7 @@ async def show_config(settings: Settings, project_id: str, *, as_json: bool) -> 
     policy = policy_of(settings)
     if stored is not None:
         try:
-            policy = _checked(settings, stored.text)[1]
+            policy = checked_policy(settings, parse_project_config(stored.text))
         except ConfigurationError as error:
             problem = str(error)
     if as_json:
@@ -70,7 +70,8 @@ async def show_config(settings: Settings, project_id: str, *, as_json: bool) -> 
 async def store_config(settings: Settings, project_id: str, text: str, *, dry_run: bool, as_json: bool) -> None:
     """Check the text and store it; raises ConfigurationError, with nothing changed, when it does not hold."""
     _check_id(project_id)
-    config, policy = _checked(settings, text)
+    config = parse_project_config(text)
+    policy = checked_policy(settings, config)
     if not dry_run:
         async with _connected(settings.storage, "writing a project's configuration") as connection:
             await write_project_config(connection, project_id, text, datetime.now(UTC))
@@ -106,13 +107,6 @@ async def _connected(storage: StorageSettings, what: str) -> AsyncIterator[Async
                 yield connection
     finally:
         await engine.dispose()
-
-
-def _checked(settings: Settings, text: str) -> tuple[ProjectConfig, ProfilePolicy]:
-    config = parse_project_config(text)
-    policy = policy_of(settings, config)
-    check_policy(policy)
-    return config, policy
 
 
 def _check_id(project_id: str) -> None:

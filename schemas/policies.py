@@ -35,10 +35,12 @@ def policy_of(settings: Settings, project: ProjectConfig | None = None) -> Profi
     )
 
 
-def check_policy(policy: ProfilePolicy) -> None:
-    """Raises ConfigurationError for a policy by which nothing could ever be kept."""
+def checked_policy(settings: Settings, config: ProjectConfig) -> ProfilePolicy:
+    """The project's policy; raises ConfigurationError for one by which nothing could ever be kept."""
+    policy = policy_of(settings, config)
     if policy.strict and not policy.slots:
         raise ConfigurationError("profile_strict_mode: without any topic nothing could be kept; add one, or unset it")
+    return policy
 
 
 def slots_of(profile: ProfileSettings) -> tuple[ProfileTopic, ...]:

@@ -25,6 +25,12 @@ async def read_project_config(connection: AsyncConnection, project_id: str) -> S
     return None if row is None else StoredConfig(row.profile_config, row.updated_at)
 
 
+async def read_project_configs(connection: AsyncConnection) -> dict[str, str]:
+    """The text of every project that has one, by project, in the order of their ids."""
+    query = select(projects.c.project_id, projects.c.profile_config).order_by(projects.c.project_id)
+    return {row.project_id: row.profile_config for row in await connection.execute(query)}
+
+
 async def write_project_config(connection: AsyncConnection, project_id: str, text: str, now: datetime) -> None:
     """Set or replace it; the caller has parsed the text. Workers see it within seconds."""
     statement = insert(projects).values(project_id=project_id, profile_config=text, updated_at=now)

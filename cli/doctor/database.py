@@ -16,6 +16,7 @@ from cli.doctor.database_rules import (
     judge_extension,
     judge_held,
     judge_outbox,
+    judge_projects,
     judge_schema,
 )
 from cli.doctor.findings import Finding, failed, ok, skipped
@@ -32,6 +33,7 @@ from storage.inspection import (
     summarise_held,
 )
 from storage.outbox import backlog
+from storage.projects import read_project_configs
 
 ADVICE: Final = "check storage.database_url, that Postgres runs there, and the firewall"
 NO_TABLES: Final = "there are no tables yet"
@@ -109,6 +111,13 @@ async def check_outbox(surroundings: Surroundings) -> Sequence[Finding]:
         return [judge_outbox(rows, oldest, await count_relays(connection), server.now)]
 
 
+async def check_projects(surroundings: Surroundings) -> Sequence[Finding]:
+    async with _reading(surroundings) as connection:
+        if (await read_schema_state(connection)).revision is None:
+            return [skipped(NO_TABLES)]
+        return judge_projects(surroundings.settings, await read_project_configs(connection))
+
+
 async def check_clock(surroundings: Surroundings) -> Sequence[Finding]:
     async with _reading(surroundings) as connection:
         # The first query of a connection is slow.
@@ -136,5 +145,6 @@ CHECKS: Final = (
     Check("embeddings", check_embeddings, ADVICE, needs=("migrations",)),
     Check("held-windows", check_held, ADVICE, needs=("migrations",)),
     Check("outbox", check_outbox, ADVICE, needs=("migrations",)),
+    Check("projects", check_projects, ADVICE, needs=("migrations",)),
     Check("database-clock", check_clock, ADVICE, needs=("database",)),
 )

@@ -1,9 +1,15 @@
 """Judgements on the database: values in, findings out."""
 
+import shlex
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from cli.doctor.findings import Finding, failed, ok, warning
+from cli.doctor.findings import Finding, failed, ok, unless_faulty, warning
+from schemas.errors import ConfigurationError
+from schemas.policies import checked_policy
+from schemas.project_config import parse_project_config
+from schemas.settings import Settings
 from storage.holding import BUDGET
 from storage.inspection import Extension, HeldSummary, SchemaState, StoredEmbeddings
 
@@ -11,6 +17,8 @@ from storage.inspection import Extension, HeldSummary, SchemaState, StoredEmbedd
 CLOCK_SLACK_S: Final = 5.0
 # A relay publishes within a second of a commit; what waits this long is stuck.
 OUTBOX_SLACK_S: Final = 60.0
+# Projects that are named one by one.
+MAX_PROJECTS: Final = 5
 
 _ENTRY_FAULTS: Final = {
     "28P01": ("it refuses the password", "correct the password in storage.database_url"),
@@ -115,6 +123,23 @@ def judge_outbox(rows: int, oldest: datetime | None, relays: int, now: datetime)
     if not relays:
         return warning(f"{found}, and no relay runs", "start `memostream worker` with the role relay")
     return warning(f"{found}, though {relays} relays run", "look for relay.* at warning or error in the workers' logs")
+
+
+def judge_projects(settings: Settings, configs: Mapping[str, str]) -> list[Finding]:
+    """A warning for each of the first few projects whose configuration, which was right once, is not followed."""
+    faults = []
+    for project_id, text in configs.items():
+        try:
+            checked_policy(settings, parse_project_config(text))
+        except ConfigurationError as error:
+            fix = f"correct it: memostream project config set {shlex.quote(project_id)} FILE"
+            faults.append(
+                warning(f"project {project_id} has the server's settings, for its own do not hold: {error}", fix)
+            )
+    if len(faults) > MAX_PROJECTS:
+        others = len(faults) - MAX_PROJECTS
+        faults[MAX_PROJECTS:] = [warning(f"{others:,} more projects likewise", "correct these first")]
+    return unless_faulty(faults, f"{len(configs):,} with a configuration of their own")
 
 
 def judge_clock(ours: datetime, theirs: datetime) -> Finding:

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from cli.doctor.broker import judge_advertised, judge_broker, judge_refusal
-from cli.doctor.database_rules import judge_entry, judge_extension, judge_held, judge_outbox, judge_schema
+from cli.doctor.database_rules import (
+    MAX_PROJECTS,
+    judge_entry,
+    judge_extension,
+    judge_held,
+    judge_outbox,
+    judge_projects,
+    judge_schema,
+)
 from cli.doctor.findings import Finding, Result, exit_code, failed, ok, skipped, warning
 from cli.doctor.groups import judge_group
 from cli.doctor.local import LITTLE_SPACE_BYTES, Folder, judge_folder
@@ -190,3 +198,14 @@ def test_only_a_failure_fails_unless_warnings_are_to() -> None:
     assert exit_code([fine], strict=True) == 0
     assert exit_code([fine, doubtful], strict=True) == 1
     assert exit_code([fine, faulty], strict=False) == 1
+
+
+def test_projects_whose_configuration_no_longer_holds_are_named_up_to_a_number() -> None:
+    right = {"shop": "profile_strict_mode: true"}
+    assert [finding.level for finding in judge_projects(Settings(), right)] == ["ok"]
+    wrong = {f"project {number}": "event_tags: 3" for number in range(MAX_PROJECTS + 2)}
+    found = judge_projects(Settings(), right | wrong)
+    assert [finding.level for finding in found] == ["warning"] * (MAX_PROJECTS + 1)
+    assert "event_tags: must be a list (line 1)" in found[0].found
+    assert "config set 'project 0' FILE" in str(found[0].fix)
+    assert found[-1].found == "2 more projects likewise"

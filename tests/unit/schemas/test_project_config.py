@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError
-from schemas.policies import check_policy, policy_of
+from schemas.policies import checked_policy, policy_of
 from schemas.profile_schema import DEFAULT_TOPICS, EventTag, ProfilePolicy
 from schemas.project_config import MAX_CHARACTERS, ProjectConfig, parse_project_config
 from schemas.settings import Settings
@@ -138,7 +138,8 @@ def test_any_text_is_a_configuration_or_an_error_of_ours(text: str) -> None:
 
 def test_a_strict_policy_without_topics_is_refused_by_the_server_and_for_a_project() -> None:
     with pytest.raises(ConfigurationError, match="nothing could be kept"):
-        check_policy(of_project("overwrite_user_profiles: []"))
-    check_policy(of_project("{overwrite_user_profiles: [], profile_strict_mode: false}"))
+        checked_policy(SERVER, parse_project_config("overwrite_user_profiles: []"))
+    loose = parse_project_config("{overwrite_user_profiles: [], profile_strict_mode: false}")
+    assert checked_policy(SERVER, loose).slots == ()
     with pytest.raises(ValueError, match="nothing could be kept"):
         Settings.model_validate({"profile": {"overwrite_user_profiles": [], "profile_strict_mode": True}})

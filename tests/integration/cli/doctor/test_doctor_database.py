@@ -13,7 +13,7 @@ from cli.doctor.registry import diagnose
 from schemas.settings import Settings, load_settings
 from tests.conftest import execute, plain_dsn, with_database
 from tests.support.command_line import CommandLine
-from tests.support.diagnosis import only_fault, variables
+from tests.support.diagnosis import faults, only_fault, variables
 
 URL = "MEMOSTREAM_STORAGE__DATABASE_URL"
 PASSWORD = "open sesame"
@@ -189,3 +189,15 @@ async def test_a_clock_that_differs_from_that_of_postgres(installed: CommandLine
     assert finding.level == "warning"
     assert finding.found == f"Postgres' clock is {said} this machine's"
     assert finding.fix == "set both by NTP"
+
+
+async def test_a_project_whose_configuration_no_longer_holds_is_named(shell: CommandLine, database_url: str) -> None:
+    # As a version that took it might have left it.
+    await execute(
+        database_url,
+        "INSERT INTO projects (project_id, profile_config, updated_at) VALUES ('shop', 'event_tags: 3', now())",
+    )
+    (fault,) = (fault for fault in await faults(shell) if fault.check == "projects")
+    assert fault.level == "warning"
+    assert "event_tags: must be a list (line 1)" in fault.found
+    assert "memostream project config set shop" in fault.fix
