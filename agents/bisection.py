@@ -1,6 +1,6 @@
 """Extract and merge around what a model cannot take: split what is too long, leave out the poison."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agents.faults import (
@@ -17,7 +17,7 @@ from agents.faults import (
 )
 from schemas.conversation import Message, conversation_of, messages_of
 from schemas.errors import ContentRejected, ContextTooLong, MemostreamError
-from schemas.memory import Extraction, MemoryUpdate, Usage
+from schemas.memory import Extraction, Fact, Gist, MemoryUpdate, Usage
 from schemas.windows import MessageId, Unit
 
 ExtractCall = Callable[[Sequence[Message]], Awaitable[Extraction]]
@@ -58,7 +58,7 @@ async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
         sources = extraction.facts or extraction.gists
         if not sources:
             return Merged(MemoryUpdate((), extraction, extraction.usage))
-        refused = frozenset(identifier for source in sources for identifier in source.message_ids)
+        refused = await _refused_alone(call, extraction.facts) or _message_ids(sources)
         return Merged(MemoryUpdate(), refused, reason, detail, exception)
     first, second = await merge_topics(call, halves[0]), await merge_topics(call, halves[1])
     parts = (first.update, second.update)
@@ -83,6 +83,26 @@ async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
         first.detail or second.detail,
         first.exception or second.exception,
     )
+
+
+async def _refused_alone(call: MergeCall, facts: Sequence[Fact]) -> frozenset[MessageId]:
+    """The messages behind those of one topic's facts that cannot be merged even alone.
+
+    Only to find them: merged apart, facts of one topic would be organized twice, so nothing of it is kept.
+    """
+    if len(facts) < 2:
+        return _message_ids(facts)
+    refused: frozenset[MessageId] = frozenset()
+    for half in (facts[: len(facts) // 2], facts[len(facts) // 2 :]):
+        try:
+            await call(Extraction(facts=tuple(half)))
+        except (ContextTooLong, ContentRejected):
+            refused |= await _refused_alone(call, half)
+    return refused
+
+
+def _message_ids(sources: Iterable[Fact | Gist]) -> frozenset[MessageId]:
+    return frozenset(identifier for source in sources for identifier in source.message_ids)
 
 
 def halves_of(extraction: Extraction) -> tuple[Extraction, Extraction] | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import structlog
 
@@ -48,11 +48,8 @@ class Endpoint:
         self._extractor = extractor
         self._health = health
         self._monotonic = monotonic
-        # Apart, for a model may read well and merge badly.
-        self._judges: dict[Step, EndpointJudge] = {
-            "extract": EndpointJudge(failing_users_limit),
-            "merge": EndpointJudge(failing_users_limit),
-        }
+        # Apart, for a model may read well and merge badly, and another one embeds.
+        self._judges: dict[Step, EndpointJudge] = {step: EndpointJudge(failing_users_limit) for step in get_args(Step)}
 
     def identity(self, policy: ProfilePolicy) -> ExtractorIdentity:
         return self._extractor.identity(policy)
@@ -63,7 +60,10 @@ class Endpoint:
         def call() -> Awaitable[Extraction]:
             return self._extractor.extract(messages, profile, policy)
 
-        return await self._judged("extract", user, policy, call, is_short(messages), Usage(), meter)
+        extraction = await self._judged("extract", user, policy, call, is_short(messages), Usage(), meter)
+        if extraction.usage.completions:
+            self._took("extract")
+        return extraction
 
     async def merge(
         self, user: UserKey, extraction: Extraction, profile: Profile, policy: ProfilePolicy, meter: Meter
@@ -72,7 +72,13 @@ class Endpoint:
             return self._extractor.merge(extraction, profile, policy)
 
         is_one_thing = halves_of(extraction) is None
-        return await self._judged("merge", user, policy, call, is_one_thing, extraction.usage, meter)
+        update = await self._judged("merge", user, policy, call, is_one_thing, extraction.usage, meter)
+        # What needed no call says nothing about the endpoint, nor does one that only tidies.
+        if update.decided:
+            self._took("merge")
+        if update.usage.embedding_calls > extraction.usage.embedding_calls:
+            self._took("embed")
+        return update
 
     async def _judged(
         self,
@@ -89,18 +95,18 @@ class Endpoint:
         except (ContentRejected, ContextTooLong) as error:
             meter.add(error.usage)
             if isinstance(error, ContentRejected) or is_smallest:
-                await self._judge(step, user, policy, error, meter)
+                await self._judge("embed" if error.at_embedding else step, user, policy, error, meter)
             raise
         except MemostreamError as error:
             meter.add(error.usage)
             raise
-        spent = result.usage - before
-        meter.add(spent)
-        # A step that needed no completion says nothing about the endpoint.
-        if spent.completions:
-            self._judges[step] = self._judges[step].after_success()
-            self._health.clear(HEALTH_PART)
+        meter.add(result.usage - before)
         return result
+
+    def _took(self, step: Step) -> None:
+        self._judges[step] = self._judges[step].after_success()
+        if not any(judge.blames_endpoint for judge in self._judges.values()):
+            self._health.clear(HEALTH_PART)
 
     async def _judge(
         self, step: Step, user: UserKey, policy: ProfilePolicy, error: ContentRejected | ContextTooLong, meter: Meter

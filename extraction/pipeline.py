@@ -83,7 +83,9 @@ class Pipeline:
             embedding.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         usage = extraction.usage + meter.usage
-        return MemoryUpdate(changes_of(draft, profile), embedded, usage, draft.dropped, draft.over_limit)
+        return MemoryUpdate(
+            changes_of(draft, profile), embedded, usage, draft.dropped, draft.over_limit, meter.has_decided
+        )
 
     async def close(self) -> None:
         await self._steps.close()
@@ -93,6 +95,7 @@ class Pipeline:
     async def _settle(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy, meter: "_Meter") -> Draft:
         plan = self._steps.plan(extraction, profile, policy)
         answers = await meter.count(self._steps.decide(plan, policy)) if plan.open_slots else ()
+        meter.has_decided = bool(plan.open_slots)
         draft = resolve(plan, answers, profile, policy)
         if crowds := crowds_of(draft, policy):
             joins = await meter.count_unless_refused(self._steps.organize(crowds, policy))
@@ -112,9 +115,10 @@ class Pipeline:
 
 @dataclass(slots=True)
 class _Meter:
-    """What the calls of one merge have cost so far."""
+    """What the calls of one merge have cost so far, and whether a model has decided on slots."""
 
     usage: Usage = field(default_factory=Usage)
+    has_decided: bool = False
 
     async def count(self, call: Awaitable[tuple[Answers, Usage]]) -> Answers:
         answers, usage = await call

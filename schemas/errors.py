@@ -64,11 +64,18 @@ class EndpointRefused(RetryLater):
 
 
 class ContextTooLong(MemostreamError):
-    """The model cannot take this much text at once: split and call again."""
+    """The model cannot take this much text at once: split and call again. `at_embedding` is as ContentRejected's."""
+
+    at_embedding: bool = False
 
 
 class ContentRejected(MemostreamError):
-    """The model refused the content, or its reply failed validation twice: bisect, park the poison alone."""
+    """The model refused the content, or its reply failed validation twice: bisect, park the poison alone.
+
+    `at_embedding` is true where that was the model for embeddings.
+    """
+
+    at_embedding: bool = False
 
 
 class UnexplainedRefusal(ContentRejected):

@@ -168,7 +168,8 @@ class MemoryUpdate:
 
     `extraction` is the merged one with its embeddings. `dropped` are the facts that changed nothing, each with a short
     code saying why: every fact is either in `dropped` or its messages are in the change of the slot that holds it.
-    `usage` is the sum. `over_limit` is what the policy's limits do not hold for, and why.
+    `usage` is the sum. `over_limit` is what the policy's limits do not hold for, and why. `decided` is true
+    where a model was asked about slots, not only to tidy them.
     """
 
     changes: tuple[SlotChange, ...] = ()
@@ -176,6 +177,7 @@ class MemoryUpdate:
     usage: Usage = field(default_factory=Usage)
     dropped: tuple[tuple[Fact, str], ...] = ()
     over_limit: tuple[OverLimit, ...] = ()
+    decided: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,14 @@ from openai.types import CreateEmbeddingResponse
 from extraction.endpoint.client import Answered, call, token_count
 from extraction.endpoint.failures import translate
 from extraction.endpoint.limits import Gate
-from schemas.errors import ContextTooLong, EndpointRefused, MemostreamError, RetryLater, UnexplainedRefusal
+from schemas.errors import (
+    ContentRejected,
+    ContextTooLong,
+    EndpointRefused,
+    MemostreamError,
+    RetryLater,
+    UnexplainedRefusal,
+)
 from schemas.memory import Usage
 from schemas.tokens import estimate_tokens
 
@@ -42,17 +49,24 @@ class EndpointEmbedder:
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32), Usage()
         try:
+            return await self._embed_in_parts(texts)
+        except (ContentRejected, ContextTooLong) as error:
+            error.at_embedding = True
+            raise
+
+    async def _embed_in_parts(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+        try:
             return await self._embed(texts)
         except ContextTooLong:
             # The limit may be one on all texts of a call.
             if len(texts) > 1:
                 middle = len(texts) // 2
-                first, spent = await self.embed(texts[:middle])
-                second, more = await self.embed(texts[middle:])
+                first, spent = await self._embed_in_parts(texts[:middle])
+                second, more = await self._embed_in_parts(texts[middle:])
                 return np.concatenate([first, second]), spent + more
             if len(texts[0]) < SMALLEST_TEXT_CHARACTERS:
                 raise
-            return await self.embed([texts[0][: len(texts[0]) // 2]])
+            return await self._embed_in_parts([texts[0][: len(texts[0]) // 2]])
 
     async def _embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
         try:

@@ -24,7 +24,7 @@ _STEP_MARKS: Final[tuple[tuple[str, ChatStep], ...]] = (
     ('"memos"', "compact"),
 )
 
-_LINE: Final = re.compile(r"^(\d+) \[[^\]]*\] (?:[^:\n]*\()?(\w+)\)?: (.*)$")
+_LINE: Final = re.compile(r"^(\d+) \[[^\]]*\] (?:[^:\n]*\()?(\w+)\)?: ?(.*)$")
 _FACT: Final = re.compile(r"fact (\w+)/(\w+): (.+)")
 _EVENT: Final = re.compile(r"event: (.+)")
 
@@ -124,12 +124,21 @@ class Call:
         """All that the model reads of messages, or of texts to embed."""
         if self.kind == "embed":
             return "\n".join(self.body["input"])
-        return "\n".join(str(message["content"]) for message in self.body.get("messages", ()))
+        return "\n".join(_text_of(message) for message in self.body.get("messages", ()))
 
     @property
     def input(self) -> str:
         """The first user message."""
-        return str(self.body["messages"][1]["content"])
+        return _text_of(self.body["messages"][1])
+
+    @property
+    def images(self) -> list[str]:
+        """The addresses of the images that the first user message shows, each after its number: `0:https://…`."""
+        parts = self.body["messages"][1]["content"]
+        if isinstance(parts, str):
+            return []
+        labelled = zip(parts, parts[1:], strict=False)
+        return [f"{label['text']}{part['image_url']['url']}" for label, part in labelled if part["type"] == "image_url"]
 
 
 # A text is the model's answer as it stands; a dict or list is sent as JSON; None is the default answer.
@@ -141,10 +150,10 @@ class ScriptedOpenAI:
 
     Without a script, a line `fact <topic>/<sub_topic>: <memo>` of a user is extracted as that fact and
     `event: <gist>` as that event, the summary is the first memo, a merge updates every slot to its last news, organize
-    joins what is over the limit, compact keeps the first words, and an embedding is drawn from the text. `script()`
-    queues answers for the next chat calls, `fail()` faults for the next calls of a step; `always` answers every chat
-    call while it is set, as `embed_always` does for embeddings; `answer` is asked before the default, also for
-    embeddings, where it may only answer with a fault.
+    joins what is over the limit, compact leaves out what is said twice, and an embedding is drawn from the text.
+    `script()` queues answers for the next chat calls, `fail()` those for the next calls of a step, and while `broken`
+    has one for a step, all its calls get it; `always` answers every chat call while it is set, as `embed_always` does
+    for embeddings; `answer` is asked before the default, also for embeddings, where it may only answer with a fault.
     """
 
     def __init__(
@@ -170,7 +179,8 @@ class ScriptedOpenAI:
         self._formats = formats
         self._base64 = base64_embeddings
         self._script: deque[Answer] = deque()
-        self._faults: dict[Step, deque[Fault]] = {}
+        self.broken: dict[Step, Answer] = {}
+        self._faults: dict[Step, deque[Answer]] = {}
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -182,8 +192,8 @@ class ScriptedOpenAI:
     def script(self, *answers: Answer) -> None:
         self._script.extend(answers)
 
-    def fail(self, step: Step, *faults: Fault) -> None:
-        self._faults.setdefault(step, deque()).extend(faults)
+    def fail(self, step: Step, *answers: Answer) -> None:
+        self._faults.setdefault(step, deque()).extend(answers)
 
     def count(self, kind: Step) -> int:
         return sum(call.kind == kind for call in self.calls)
@@ -253,9 +263,9 @@ class ScriptedOpenAI:
         # Out of order on purpose: only `index` says which text a vector belongs to.
         return web.json_response({"object": "list", "data": data[::-1], "model": body["model"], "usage": usage})
 
-    def _next_fault(self, step: Step) -> Fault | None:
+    def _next_fault(self, step: Step) -> Answer:
         queue = self._faults.get(step)
-        return queue.popleft() if queue else None
+        return queue.popleft() if queue else self.broken.get(step)
 
     async def _list_models(self, _: web.Request) -> web.Response:
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "scripted"} for name in self.models]
@@ -311,7 +321,7 @@ def _extract(text: str) -> dict[str, Any]:
         content = line.strip()
         if match := _LINE.match(line):
             index, role, content = int(match[1]), match[2], match[3]
-        if role not in ("user", "summary", "doc", "transcript"):
+        if role not in ("user", "summary", "doc", "code", "transcript"):
             continue
         if fact := _FACT.match(content):
             facts.append({"topic": fact[1], "sub_topic": fact[2], "memo": fact[3], "message_indices": [index]})
@@ -360,10 +370,13 @@ def _compact(text: str) -> dict[str, Any]:
     for line in text.splitlines():
         if match := re.match(r"(\d+) \S+ / \S+: (.*)", line):
             index = int(match[1])
-            memos[index] = " ".join(match[2].split()[:3])
-        elif match := re.match(r"  keep: (.*)", line):
-            memos[index] = " ".join(match[1].split()[:3])
+            memos[index] = " ".join(dict.fromkeys(match[2].split()))
     return {"memos": [{"index": item, "memo": memo} for item, memo in memos.items()]}
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else "\n".join(part["text"] for part in content if "text" in part)
 
 
 def _step_of(body: Mapping[str, Any]) -> ChatStep:

@@ -204,3 +204,24 @@ async def test_a_summary_that_cannot_be_embedded_is_kept_without_a_vector() -> N
     assert not merged.reason
     assert merged.update.extraction == extraction
     assert len(merged.update.changes) == 1
+
+
+async def test_a_poison_fact_beside_others_of_its_topic_names_its_own_messages_only() -> None:
+    at = unit("a", "1").occurred_at
+    facts = tuple(Fact("food", f"s{n}", f"memo {n}", (MessageId(f"{n}/0"),), at) for n in range(5))
+
+    async def refuse(part: Extraction) -> MemoryUpdate:
+        if facts[3] in part.facts:
+            raise ContentRejected("refused")
+        return await Merging()(part)
+
+    merged = await merge_topics(refuse, Extraction(facts=facts))
+    assert merged.refused == {"3/0"}
+
+
+async def test_facts_of_one_topic_that_are_refused_only_together_name_all_their_messages() -> None:
+    at = unit("a", "1").occurred_at
+    facts = tuple(Fact("food", f"s{n}", f"memo {n}", (MessageId(f"{n}/0"),), at) for n in range(2))
+    merged = await merge_topics(Merging(most=1), Extraction(facts=facts))
+    assert merged.refused == {"0/0", "1/0"}
+    assert merged.reason == "too-long"
