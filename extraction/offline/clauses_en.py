@@ -4,17 +4,17 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from extraction.offline.statements import sentences
+from extraction.offline.statements import Statement, shorten
 
 ADVERBS: Final = (
     r"(?:also|really|just|actually|definitely|absolutely|kind of|kinda|sort of|even|do|truly|certainly"
     r"|totally|so|too"
-    r"|personally|especially|particularly|very much|quite)"
+    r"|personally|especially|particularly|very much|quite|both)"
 )
 KEPT_ADVERBS: Final = (
     r"(?:always|usually|often|sometimes|currently|mostly|mainly|still|only|never|recently|rarely"
     r"|occasionally|generally"
-    r"|normally|once|already|secretly|regularly|typically|frequently|finally|now|both)"
+    r"|normally|once|already|secretly|regularly|typically|frequently|finally|now)"
 )
 
 _SPELLINGS: Final = (
@@ -95,15 +95,14 @@ _UNCHANGED: Final = frozenset(
 )
 
 
-def clauses_of(text: str) -> Iterator[str]:
-    """The clauses of a message without greetings and other lead-ins; contractions of "I" are written out."""
-    for sentence in sentences(text):
-        for pattern, replacement in _SPELLINGS:
-            sentence = pattern.sub(replacement, sentence)
-        for part in _CLAUSE_ENDS.split(sentence):
-            clause = _LEAD_IN.sub("", part.strip(" \"'.,!~-")).strip(" \"'.,!~-")
-            if len(clause) >= 4 and not _PLACEHOLDER.search(clause):
-                yield clause
+def clauses_of(sentence: str) -> Iterator[str]:
+    """The clauses of a sentence without greetings and other lead-ins; contractions of "I" are written out."""
+    for pattern, replacement in _SPELLINGS:
+        sentence = pattern.sub(replacement, sentence)
+    for part in _CLAUSE_ENDS.split(sentence):
+        clause = _LEAD_IN.sub("", part.strip(" \"'.,!~-")).strip(" \"'.,!~-")
+        if len(clause) >= 4 and not _PLACEHOLDER.search(clause):
+            yield clause
 
 
 def third_person(verb: str) -> str:
@@ -117,3 +116,10 @@ def third_person(verb: str) -> str:
     if verb.endswith("y") and verb[-2:-1] not in "aeiou":
         return verb[:-1] + "ies"
     return verb + "s"
+
+
+def statement(
+    topic: str, sub_topic: str, adverb: str, verb: str, rest: str, *, happened: bool = False, liked: str | None = None
+) -> Statement:
+    memo = shorten(f"{adverb}{third_person(verb)} {rest}")
+    return Statement(topic, sub_topic, memo, memo if happened else None, liked)

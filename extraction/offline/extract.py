@@ -6,6 +6,7 @@ from typing import Final
 
 from extraction.offline import rules_en, rules_zh
 from extraction.offline.statements import Statement
+from extraction.offline.wording import said_of_oneself, stems, telling_stems
 from extraction.quotes import QuoteFinder
 from schemas.conversation import Message
 from schemas.memory import Extraction, Fact, Gist
@@ -22,10 +23,18 @@ def extract_by_rules(messages: Sequence[Message]) -> Extraction:
     facts: list[Fact] = []
     gists: list[Gist] = []
     finder = QuoteFinder()
-    for message in _of_the_user(messages):
+    of_the_user = {message.message_id for message in _of_the_user(messages)}
+    heard = ""
+    for message in messages:
+        if message.message_id not in of_the_user:
+            heard = f"{heard} {message.content}"
+            continue
+        answered, heard = heard, ""
         for found in _statements(message.content):
+            if found.liked is not None and _only_agrees(found.liked, answered):
+                continue
             source = (message.message_id,)
-            quote = finder.find(found.memo, [message])
+            quote = finder.find(found.sentence, [message])
             facts.append(Fact(found.topic, found.sub_topic, found.memo, source, message.occurred_at, quote))
             if found.event is not None:
                 gists.append(Gist(found.event, source, message.occurred_at, quote=quote))
@@ -37,6 +46,14 @@ def extract_by_rules(messages: Sequence[Message]) -> Extraction:
         summary=_summary(facts),
         occurred_at=max(message.occurred_at for message in messages),
     )
+
+
+def _only_agrees(liked: str, answered: str) -> bool:
+    """Whether others have just said that they like the same: to agree is a courtesy, and tells little."""
+    if _CHINESE.search(liked):
+        return re.search(f"我[^。！？，]*{re.escape(liked)}", answered) is not None
+    wanted = telling_stems(liked)
+    return bool(wanted) and wanted <= stems(said_of_oneself(answered))
 
 
 def _of_the_user(messages: Sequence[Message]) -> list[Message]:

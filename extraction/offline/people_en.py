@@ -11,9 +11,10 @@ from extraction.offline.chat_en import (
     VAGUE_HEADS,
     VAGUE_STATE,
 )
-from extraction.offline.clauses_en import third_person
+from extraction.offline.clauses_en import statement
 from extraction.offline.lexicon_en import has_any, interest_of, words_of
 from extraction.offline.statements import Statement, shorten
+from extraction.offline.tastes_en import FAN, liking
 
 _AGE: Final = re.compile(r"(?:(?:about|almost|only|just|turning) )?(\d{1,2})(?: years? old| years? of age|$|,)")
 _AGE_RANGE: Final = re.compile(r"in (?:my|our) ((?:early |mid |late )?(?:\w+ties|teens))\b")
@@ -35,11 +36,6 @@ _TELLING_PAST: Final = re.compile(
     r"|formerly )?an? (?:\w+[ -]){0,3}\w+$"
     r"|(?:\w+ ){0,2}(?:raised|born|injured|homeless|overweight))\b"
 )
-
-
-def statement(topic: str, sub_topic: str, adverb: str, verb: str, rest: str, happened: bool = False) -> Statement:
-    memo = shorten(f"{adverb}{third_person(verb)} {rest}")
-    return Statement(topic, sub_topic, memo, memo if happened else None)
 
 
 def about_mine(rest: str) -> Statement | None:
@@ -93,6 +89,7 @@ def about_mine(rest: str) -> Statement | None:
 
 
 def being(adverb: str, verb: str, rest: str) -> Statement | None:
+    rest = rest.removeprefix("actually ")
     lower = rest.lower()
     if age := _AGE.match(lower):
         return Statement("basic_info", "age", age[1])
@@ -104,6 +101,8 @@ def being(adverb: str, verb: str, rest: str) -> Statement | None:
         return None
     if verb in ("was", "were") and not _TELLING_PAST.match(lower):
         return None
+    if verb == "am" and (fan := FAN.fullmatch(rest)):
+        return liking(adverb, verb, rest, fan["liked"])
     if place := re.match(r"(?:originally |actually )?from ((?!the (?:same|future)).+)", rest):
         return (
             None

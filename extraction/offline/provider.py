@@ -13,8 +13,21 @@ from schemas.conversation import Message
 from schemas.memory import Extraction, ExtractorIdentity, Profile, Usage
 from schemas.profile_schema import ProfilePolicy
 
-RULES_VERSION: Final = "1"
-_RULE_MODULES: Final = ("clauses_en", "extract", "lexicon_en", "merge", "rules_en", "rules_zh", "statements")
+RULES_VERSION: Final = "2"
+_RULE_MODULES: Final = (
+    "chat_en",
+    "choice",
+    "clauses_en",
+    "extract",
+    "lexicon_en",
+    "merge",
+    "people_en",
+    "rules_en",
+    "rules_zh",
+    "statements",
+    "tastes_en",
+    "wording",
+)
 
 
 class OfflineSteps:

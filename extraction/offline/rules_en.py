@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from extraction.offline import lexicon_en as lexicon
 from extraction.offline.chat_en import POINTS_ELSEWHERE, SMALL_TALK_NOUNS, THIS_CHAT
-from extraction.offline.clauses_en import ADVERBS, KEPT_ADVERBS, clauses_of
-from extraction.offline.lexicon_en import has_any, interest_of, words_of
-from extraction.offline.people_en import about_mine, being, having, possession, statement
-from extraction.offline.statements import Statement, shorten
+from extraction.offline.clauses_en import ADVERBS, KEPT_ADVERBS, clauses_of, statement
+from extraction.offline.lexicon_en import interest_of, words_of
+from extraction.offline.people_en import about_mine, being, having, possession
+from extraction.offline.statements import Statement, sentences, shorten
+from extraction.offline.tastes_en import liking
 
 _STATEMENT: Final = re.compile(
     rf"^(?:I|we"
@@ -92,12 +93,13 @@ _PLACE_END: Final = re.compile(
 
 def statements(text: str) -> Iterator[Statement]:
     """The statements about the speaker in one message, in order."""
-    for clause in clauses_of(text):
-        found = _read(clause)
-        if found is not None and len(found.memo) > 1:
-            yield found
-            if found.sub_topic == "relocation" and (place := _NEW_HOME.search(found.memo)):
-                yield Statement("contact_info", "city", place[1])
+    for sentence in sentences(text):
+        for clause in clauses_of(sentence):
+            found = _read(clause)
+            if found is not None and len(found.memo) > 1:
+                yield replace(found, sentence=sentence)
+                if found.sub_topic == "relocation" and (place := _NEW_HOME.search(found.memo)):
+                    yield Statement("contact_info", "city", place[1], sentence=sentence)
 
 
 def _read(clause: str) -> Statement | None:
@@ -107,7 +109,7 @@ def _read(clause: str) -> Statement | None:
     if match is None:
         return None
     verb = match["verb"].lower()
-    rest = re.sub(r"[,]? (?:too|as well|though|actually|either)$", "", (match["rest"] or "").strip())
+    rest = re.sub(r"(?:,? (?:too|as well|though|actually|either|myself))+$", "", (match["rest"] or "").strip())
     adverb = match["adverb"].lower()
     if verb in ("used", "like") and rest.startswith("to ") and verb == "used":
         return _activity(adverb, verb, rest, ("life_event", "past"))
@@ -118,7 +120,7 @@ def _read(clause: str) -> Statement | None:
     if verb in _HAVE:
         return having(adverb, verb, rest)
     if verb in _LIKE:
-        return _liking(adverb, verb, rest)
+        return liking(adverb, verb, rest)
     if verb in _DISLIKE:
         return None if POINTS_ELSEWHERE.match(rest) else statement("psychological", "dislikes", adverb, verb, rest)
     if verb in ("don't", "can't", "didn't", "never", "couldn't"):
@@ -134,19 +136,6 @@ def _read(clause: str) -> Statement | None:
     if verb in _HABITS:
         return _activity(adverb, verb, rest, _HABITS[verb])
     return _happening(adverb, verb, rest)
-
-
-def _liking(adverb: str, verb: str, rest: str) -> Statement | None:
-    if POINTS_ELSEWHERE.match(rest) or THIS_CHAT.match(rest):
-        return None
-    if re.search(r"\b(?:my (?:job|work)|working (?:with|as|for|in))\b", rest):
-        return statement("work", "attitude", adverb, verb, rest)
-    words = words_of(rest)
-    sub_topic = interest_of(rest)
-    if sub_topic is None and has_any(words, lexicon.FAMILY | lexicon.PARTNERS | lexicon.FRIENDS):
-        return statement("family", "together", adverb, verb, rest)
-    doing = rest.startswith("to ") or (words and words[0].endswith("ing"))
-    return statement("interest", sub_topic or ("hobbies" if doing else "likes"), adverb, verb, rest)
 
 
 def _not_doing(adverb: str, verb: str, rest: str) -> Statement | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from extraction.offline.statements import Statement, sentences, shorten
@@ -152,7 +152,7 @@ def statements(text: str) -> Iterator[Statement]:
                 continue
             found = _read(clause[1:])
             if found is not None and found.memo:
-                yield found
+                yield replace(found, sentence=sentence)
 
 
 def _read(rest: str) -> Statement | None:
@@ -164,7 +164,9 @@ def _read(rest: str) -> Statement | None:
             return Statement(rule.topic, rule.sub_topic, memo, _bare(rest) if rule.happened else None)
     if match := _LIKES.match(rest):
         return (
-            None if _ABOUT_CHAT.match(match[1]) else Statement("interest", _interest_of(match[1]), shorten(_bare(rest)))
+            None
+            if _ABOUT_CHAT.match(match[1])
+            else Statement("interest", _interest_of(match[1]), shorten(_bare(rest)), liked=_bare(match[1]))
         )
     if match := _HAS.match(rest):
         return _having(rest, match[1])

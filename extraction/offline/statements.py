@@ -9,17 +9,25 @@ MAX_MEMO_CHARACTERS: Final = 160
 # Text that goes on for longer than this without a full stop is no speech; rules would only crawl through it.
 MAX_SENTENCE_CHARACTERS: Final = 600
 
-_SENTENCES: Final = re.compile(r"[^.!?。！？\n…]+(?:\.(?=\w)[^.!?。！？\n…]+)*[.!?。！？…]*")
+# A full stop within a word or behind an initial ("J. Cole") ends nothing.
+_SENTENCES: Final = re.compile(
+    r"[^.!?。！？\n…]+(?:(?:\.(?=\w)|(?<=\s[A-HJ-Z])\.(?= [A-Z]))[^.!?。！？\n…]+)*[.!?。！？…]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One thing that the user said about themselves; `event` is set where something happened."""
+    """One thing that the user said about themselves; `event` is set where something happened.
+
+    `liked` is what a taste is for; `sentence` is where it was said, word by word.
+    """
 
     topic: str
     sub_topic: str
     memo: str
     event: str | None = None
+    liked: str | None = None
+    sentence: str = ""
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -37,6 +45,9 @@ def sentences(text: str) -> Iterator[str]:
 def shorten(memo: str) -> str:
     """The memo, without `;` (which separates the pieces of a slot) and cut at a word near the limit."""
     memo = re.sub(r"\s*[;；]\s*", ", ", memo).strip(" ,.!。！，、…")
+    if memo.count('"') == 1:
+        # Its other half was at the border of the sentence.
+        memo = memo.replace('"', "") if memo.startswith('"') else memo + '"'
     if len(memo) <= MAX_MEMO_CHARACTERS:
         return memo
     head, _, _ = memo[:MAX_MEMO_CHARACTERS].rpartition(" ")
