@@ -11,17 +11,6 @@ from storage.usage import UsageSum
 
 FORGOTTEN: Final = "(forgotten)"
 NO_CALLS: Final = "0 calls: no endpoint was asked; the offline extractor takes facts by rules."
-HEADS: Final = (
-    "extrac-\ntions",
-    "in vain",
-    "comple-\ntions",
-    "embed-\ndings",
-    "prompt\ntokens",
-    "of these\ncached",
-    "completion\ntokens",
-    "embedded\ntokens",
-    "seconds\neach",
-)
 
 
 def report_document(report: UsageReport) -> dict[str, Any]:
@@ -42,15 +31,20 @@ def print_report(report: UsageReport) -> None:
         note(f"nothing was extracted from {report.period.first} to {report.period.last}")
         return
     console = out()
-    keys = tuple(report.lines[0].key)
-    table = plain_table(*(name.removesuffix("_id") for name in keys), *HEADS, f"cost\n{printable(report.currency)}")
-    for column in table.columns[len(keys) :]:
-        column.justify = "right"
+    keys = [name.removesuffix("_id") for name in report.lines[0].key]
+    # What is rare takes no room where it did not happen.
+    has_vain = report.total.unfinished > 0
+    table = plain_table(*keys, *(head for head, _ in _cells(report.total, report.currency, has_vain)))
+    table.padding = (0, 0, 0, 1)
+    for number, column in enumerate(table.columns):
+        column.justify = "left" if number < len(keys) else "right"
+        column.overflow = "fold"
     for line in report.lines:
         names = [Text(printable(str(FORGOTTEN if value is None else value)), "cyan") for value in line.key.values()]
-        table.add_row(*names, *_cells(line))
+        table.add_row(*names, *(cell for _, cell in _cells(line, report.currency, has_vain)))
     table.add_section()
-    table.add_row("sum", *("" for _ in keys[1:]), *_cells(report.total))
+    total = (cell for _, cell in _cells(report.total, report.currency, has_vain))
+    table.add_row("sum", *("" for _ in keys[1:]), *total)
     console.print(table)
     if not report.total.usage.completions and not report.total.usage.embedding_calls:
         note(NO_CALLS)
@@ -58,21 +52,21 @@ def print_report(report: UsageReport) -> None:
         note(f"{report.total.unpriced_tokens:,} tokens had no price and are not in the cost: see prices.models.")
 
 
-def _cells(line: UsageSum) -> list[str]:
+def _cells(line: UsageSum, currency: str, has_vain: bool) -> list[tuple[str, str]]:
+    """Head and text of each cell."""
     usage, attempts = line.usage, line.extractions + line.unfinished
-    counts = (
-        line.extractions,
-        line.unfinished,
-        usage.completions,
-        usage.embedding_calls,
-        usage.prompt_tokens,
-        usage.cached_tokens,
-        usage.completion_tokens,
-        usage.embedding_tokens,
-    )
-    seconds = f"{usage.latency_ms / 1000 / attempts:,.1f}" if attempts else ""
     cost = "?" if line.unpriced_tokens and not line.cost else f"{line.cost:,.4f}"
-    return [*(f"{count:,}" for count in counts), seconds, cost]
+    return [
+        ("extracted", f"{line.extractions:,}"),
+        *([("in vain", f"{line.unfinished:,}")] if has_vain else []),
+        ("calls", f"{usage.completions + usage.embedding_calls:,}"),
+        ("prompt", f"{usage.prompt_tokens:,}"),
+        ("cached", f"{usage.cached_tokens:,}"),
+        ("completion", f"{usage.completion_tokens:,}"),
+        ("embedded", f"{usage.embedding_tokens:,}"),
+        ("s each", f"{usage.latency_ms / 1000 / attempts:,.1f}" if attempts else ""),
+        (printable(currency), cost),
+    ]
 
 
 def _numbers(line: UsageSum) -> dict[str, Any]:

@@ -161,8 +161,8 @@ MEMOBASE_VARIABLES: Final[Mapping[str, str]] = {
     "USE_CORS": "not read: there is no HTTP gateway yet",
     "ADMIN_URL": "not read: there is no billing here",
     "ADMIN_TOKEN": "not read: there is no billing here",
-    "USAGE_TOKEN_LIMIT_ACTIVE": "not read: there are no token budgets yet",
-    "USAGE_TOKEN_LIMIT_PRO": "not read: there are no token budgets yet",
-    "USAGE_TOKEN_LIMIT_ULTRA": "not read: there are no token budgets yet",
+    "USAGE_TOKEN_LIMIT_ACTIVE": "not read: a quota of a month by kind of project; see budget, which is of a day",
+    "USAGE_TOKEN_LIMIT_PRO": "not read: a quota of a month by kind of project; see budget, which is of a day",
+    "USAGE_TOKEN_LIMIT_ULTRA": "not read: a quota of a month by kind of project; see budget, which is of a day",
     "LOG_FORMAT": "not read: set worker.log_format to console or json",
 }
