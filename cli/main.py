@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli.commands import doctor, flush, ingest_check, inspect, memory, project, run_system, schema, send, usage
+from cli.commands import doctor, flush, ingest_check, inspect, memory, project, run_system, schema, send, usage, why
 from cli.console import report_error
 from schemas.errors import ConfigurationError, MemostreamError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Long-term memory for LLM applications, as a stream processor on Kafka.",
 )
 
-for group in (run_system, send, memory, flush, inspect, usage, project, ingest_check, doctor, schema):
+for group in (run_system, send, memory, why, flush, inspect, usage, project, ingest_check, doctor, schema):
     group.register(app)
 
 

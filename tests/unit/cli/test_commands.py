@@ -22,12 +22,13 @@ COMMANDS = [
     "watch",
     "profile",
     "events",
+    "why",
     "flush",
     "audit",
     "usage",
     "schema",
 ]
-PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "flush", "audit", "usage", "schema"]
+PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "why", "flush", "audit", "usage", "schema"]
 
 
 def help_of(*arguments: str) -> str:
@@ -91,6 +92,13 @@ def test_our_own_errors_are_one_line_and_an_exit_code(
         main.run()
     assert caught.value.code == exit_code
     assert capsys.readouterr().err == f"error: {error}\n"
+
+
+@pytest.mark.parametrize(
+    "named", [[], ["work"], ["--event", "8b0c0f6e-3c1a-4b47-9a53-0c0f7d9a1e11", "work", "title"]]
+)
+def test_why_wants_either_a_slot_or_an_event(named: list[str]) -> None:
+    assert CliRunner().invoke(main.app, ["why", "ann", *named]).exit_code == 2
 
 
 def test_an_unknown_key_of_the_configuration_file_is_reported_with_its_place(tmp_path: Path) -> None:
