@@ -13,7 +13,9 @@ from schemas.mapping_fields import (
     MAPPING_FAILED,
     TOO_LARGE,
     CompiledSource,
+    Overgrown,
     Refused,
+    Room,
     is_true,
     kind_of,
     listed,
@@ -23,9 +25,6 @@ from schemas.mapping_fields import (
     time_text,
 )
 from schemas.records import BLOB_TYPES, DEFAULT_PROJECT_ID, Blob
-
-# What the blobs of one record may take together, in times of the largest blob: an expression may repeat the record.
-MAX_BLOBS_FACTOR: Final = 32
 
 _BLOB: Final[TypeAdapter[Any]] = TypeAdapter(Blob)
 # The field of a message in the record, and the expression that it comes from.
@@ -75,30 +74,26 @@ def map_document(
     blobs: list[MappedBlob] = []
     refusals: list[Refusal] = []
     ignored: Counter[str] = Counter()
+    room = Room(max_blob_bytes)
     try:
         if "where" in mapping.expressions and not is_true(search(mapping, "where", document)):
             return MappedRecord(ignored=Counter(["where"]))
         items = _items(mapping, document)
+        if not items:
+            ignored["each"] += 1
+        for index, item in items:
+            try:
+                blob = _map_item({**document, "item": item}, mapping, index, blob_id, room)
+                if blob is None:
+                    ignored["messages"] += 1
+                else:
+                    blobs.append(MappedBlob(index, blob, _encoded(blob, max_blob_bytes)))
+            except Overgrown:
+                raise
+            except Refused as refused:
+                refusals.append(_refusal(mapping, refused, index))
     except Refused as refused:
         return MappedRecord(refusals=[_refusal(mapping, refused, None)])
-    if not items:
-        ignored["each"] += 1
-    size_bytes = 0
-    for index, item in items:
-        try:
-            blob = _map_item({**document, "item": item}, mapping, index, blob_id)
-            if blob is None:
-                ignored["messages"] += 1
-                continue
-            value = _encoded(blob, max_blob_bytes)
-        except Refused as refused:
-            refusals.append(_refusal(mapping, refused, index))
-            continue
-        blobs.append(MappedBlob(index, blob, value))
-        size_bytes += len(value)
-        if size_bytes > MAX_BLOBS_FACTOR * max_blob_bytes:
-            problem = f"its blobs take more than {MAX_BLOBS_FACTOR} times buffer.max_blob_bytes together; map less"
-            return MappedRecord(refusals=[_refusal(mapping, Refused("each", problem, reason=TOO_LARGE), None)])
     return MappedRecord(blobs, refusals, ignored)
 
 
@@ -109,7 +104,11 @@ def _items(mapping: CompiledSource, document: Mapping[str, Any]) -> list[tuple[i
 
 
 def _map_item(
-    document: Mapping[str, Any], mapping: CompiledSource, item: int | None, blob_id: Callable[[int | None], str]
+    document: Mapping[str, Any],
+    mapping: CompiledSource,
+    item: int | None,
+    blob_id: Callable[[int | None], str],
+    room: Room,
 ) -> Blob | None:
     """The blob, or None if all its messages are left out; raises Refused."""
     defaults = mapping.source.defaults
@@ -123,24 +122,34 @@ def _map_item(
     blob_type = text_or_none(mapping, "blob_type", document) or defaults.blob_type
     if blob_type not in BLOB_TYPES:
         raise Refused("blob_type", f"must be one of {', '.join(BLOB_TYPES)}", blob_type)
-    data = _blob_data(mapping, document, blob_type)
+    data = _blob_data(mapping, document, blob_type, room)
     if data is None:
         return None
+    mapped = {**envelope, "blob_type": blob_type, "blob_data": data}
+    room.take_bytes(_size_bytes(mapped, room.max_bytes))
     try:
-        blob: Blob = _BLOB.validate_python({**envelope, "blob_type": blob_type, "blob_data": data})
+        blob: Blob = _BLOB.validate_python(mapped)
     except ValidationError as error:
         raise _refused_by_model(mapping, error) from None
     return blob
 
 
-def _blob_data(mapping: CompiledSource, document: Mapping[str, Any], blob_type: str) -> Any:
+def _size_bytes(mapped: Mapping[str, Any], otherwise: int) -> int:
+    """As JSON; `otherwise` where it is none, as nested too deep. Far quicker than what comes after."""
+    try:
+        return len(orjson.dumps(mapped))
+    except TypeError:
+        return otherwise
+
+
+def _blob_data(mapping: CompiledSource, document: Mapping[str, Any], blob_type: str, room: Room) -> Any:
     if "blob_data" in mapping.expressions:
         data = search(mapping, "blob_data", document)
         if data is None:
             raise Refused("blob_data", "yields nothing")
         return data
     if blob_type == "chat":
-        messages = _messages(mapping, document)
+        messages = _messages(mapping, document, room)
         return {"messages": messages} if messages else None
     if blob_type not in ("doc", "code", "summary"):
         raise Refused("blob_type", f"blobs of type {blob_type} need blob_data in place of content")
@@ -148,9 +157,10 @@ def _blob_data(mapping: CompiledSource, document: Mapping[str, Any], blob_type: 
     return {"summary" if blob_type == "summary" else "content": content}
 
 
-def _messages(mapping: CompiledSource, document: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _messages(mapping: CompiledSource, document: Mapping[str, Any], room: Room) -> list[dict[str, Any]]:
     is_list = "messages" in mapping.expressions
     found = listed(mapping, "messages", document) if is_list else [document["item"]]
+    room.take_messages(len(found))
     messages = []
     for index, message in enumerate(found):
         try:

@@ -14,6 +14,11 @@ TOO_LARGE: Final = "too-large"
 # Of `each` and of `messages`: a few bytes of a record become one of them, and each takes as long as a small record.
 MAX_LISTED: Final = 10_000
 
+# Of one record: messages that are read, and what its blobs take together in times of the largest one. An expression may
+# repeat the whole record for each item, and nothing else of the worker moves on meanwhile.
+MAX_MESSAGES: Final = 50_000
+MAX_BLOBS_FACTOR: Final = 32
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER: Final = re.compile(r"-?\d{1,18}(\.\d{1,9})?")
 
@@ -35,6 +40,32 @@ class Refused(Exception):
         self.problem = problem
         self.found = found
         self.reason = reason
+
+
+class Overgrown(Refused):
+    """What one record would become is too much, whatever its single items are."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("each", f"{problem}; map less", reason=TOO_LARGE)
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left of the limits of one record; items that are refused or left out take their part, too."""
+
+    max_bytes: int
+    messages: int = MAX_MESSAGES
+    taken_bytes: int = 0
+
+    def take_messages(self, count: int) -> None:
+        self.messages -= count
+        if self.messages < 0:
+            raise Overgrown(f"yields more than {MAX_MESSAGES} messages of one record")
+
+    def take_bytes(self, size_bytes: int) -> None:
+        self.taken_bytes += size_bytes
+        if self.taken_bytes > MAX_BLOBS_FACTOR * self.max_bytes:
+            raise Overgrown(f"its blobs take more than {MAX_BLOBS_FACTOR} times buffer.max_blob_bytes together")
 
 
 def compile_source(source: IngestSource) -> CompiledSource:

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.mapping_blobs import MAX_BLOBS_FACTOR, MappedRecord, Refusal
-from schemas.mapping_fields import MAX_LISTED
+from schemas.mapping_blobs import MappedRecord, Refusal
+from schemas.mapping_fields import MAX_BLOBS_FACTOR, MAX_LISTED, MAX_MESSAGES
 from schemas.records import parse_record
 from tests.support.sources import LINES, TICKETS, mapped, source, ticket
 
@@ -275,6 +275,25 @@ def test_a_record_that_would_grow_without_bounds_is_refused_whole() -> None:
     assert (refusal.field, refusal.reason, refusal.item) == ("each", "too-large", None)
     many = mapped({"list": [0] * (MAX_LISTED + 1), "text": "hi"}, mapping)
     assert only_refusal(MappedRecord([], list(many.refusals))).reason == "too-large"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"messages": "value.all", "role": "'bot'", "roles": {"bot": "drop"}},
+        {"messages": "value.all", "content": "message.missing"},
+        {"fields": "{all: value.all}", "user_id": "''"},
+        {"fields": "{all: value.all}"},
+    ],
+    ids=["messages left out", "messages refused", "items refused", "items too large"],
+)
+def test_what_comes_to_nothing_counts_where_a_small_record_would_keep_the_worker_busy(changes: dict[str, Any]) -> None:
+    mapping = source(**{"each": "value.items", "user_id": "'ann'", "content": "'hi'", **changes})
+    value = {"items": [0] * MAX_LISTED, "all": [0] * MAX_LISTED}
+    assert MAX_LISTED**2 > MAX_MESSAGES
+    record = mapped(value, mapping, max_blob_bytes=1000)
+    refusal = only_refusal(MappedRecord([], list(record.refusals)))
+    assert (refusal.field, refusal.reason, refusal.item) == ("each", "too-large", None)
 
 
 def test_a_value_that_is_nested_too_deep_is_refused_and_ends_nothing() -> None:
