@@ -11,9 +11,10 @@ from agents.accounts import Accounts, Meter
 from agents.bisection import Merged, extract_units, merge_topics
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import HEALTH_PART, Endpoint
-from agents.faults import CUT_DIFFERENTLY, UNSUPPORTED_CONTENT, Findings, Parked, UserKey, split_messages, units_behind
+from agents.faults import CUT_DIFFERENTLY, Findings, Parked, UserKey, split_messages, units_behind
 from schemas.conversation import messages_of
-from schemas.errors import EndpointRefused, RetryLater
+from schemas.errors import EndpointRefused, InvalidRecord, RetryLater
+from schemas.images import UNSUPPORTED_CONTENT
 from schemas.memory import Extraction, MemoryUpdate, Profile
 from schemas.profile_schema import ProfilePolicy
 from schemas.windows import Position, Unit, Window
@@ -27,6 +28,11 @@ log = structlog.get_logger()
 
 # How often units may move under one attempt before it counts as failed.
 MAX_RESTARTS: Final = 5
+
+_BLIND: Final = (
+    "an image is read only with llm.vision: true, extraction.provider: openai and a model that sees; set them, then "
+    "send it again"
+)
 
 InTransaction = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -44,8 +50,8 @@ class UnitPlan:
     skipped: tuple[tuple[Unit, UnitOutcome], ...]
 
 
-def plan_units(units: Iterable[Unit], book: UnitBook) -> UnitPlan:
-    """Sort units by what is recorded of them, and by what came before them in the same windows."""
+def plan_units(units: Iterable[Unit], book: UnitBook, reads_images: bool = False) -> UnitPlan:
+    """Sort units by what is recorded of them, by what came before them in the same windows, and by what they hold."""
     remaining: dict[str, list[Unit]] = {}
     order: list[Unit] = []
     parked: list[Parked] = []
@@ -76,8 +82,8 @@ def plan_units(units: Iterable[Unit], book: UnitBook) -> UnitPlan:
             parked.append(Parked(unit, ID_CONFLICT, "another blob came with the same id before"))
         elif "applied" in book.pieces(unit).values():
             parked.append(Parked(unit, CUT_DIFFERENTLY, "parts of this message are applied, cut at other borders"))
-        elif not messages_of(unit):
-            parked.append(Parked(unit, UNSUPPORTED_CONTENT, f"a {unit.content['blob_type']} holds no text"))
+        elif fault := _image_fault(unit, reads_images):
+            parked.append(Parked(unit, UNSUPPORTED_CONTENT, fault))
         else:
             remaining.setdefault(unit.blob_id, []).append(unit)
             order.append(unit)
@@ -85,6 +91,19 @@ def plan_units(units: Iterable[Unit], book: UnitBook) -> UnitPlan:
     for unit in units:
         sort(unit)
     return UnitPlan(tuple(order), tuple(parked), tuple(skipped))
+
+
+def _image_fault(unit: Unit, reads_images: bool) -> str | None:
+    """Why an image of the unit cannot be shown to a model; None where it has none, or it can."""
+    images = [message.image for message in messages_of(unit) if message.image is not None]
+    if images and not reads_images:
+        return _BLIND
+    try:
+        for image in images:
+            image.address()
+    except InvalidRecord as error:
+        return error.detail
+    return None
 
 
 def usage_outcome(application: Application) -> UsageOutcome:
@@ -155,7 +174,7 @@ class Applier:
         # One policy for the whole attempt: facts are merged by the rules that they were extracted by.
         policy = await self._deps.policy_of_project(user[0])
         meter.model = self._endpoint.identity(policy).model
-        plan = plan_units(units, book)
+        plan = plan_units(units, book, self._deps.reads_images)
         if plan.remaining:
             await self._accounts.check(user)
         findings = await self._extract(user, plan.remaining, profile, policy, meter)

@@ -67,9 +67,10 @@ class ExtractionDeps:
     """`fatal` is called with an error nobody expected; it makes the process end with a non-zero code.
 
     `worker_name` is this worker's own among all of the group, for claims on held users. `keep_blobs` keeps message
-    text in Postgres, too. `end_offsets` asks the broker for those of `chat-messages` and all ingest sources, which a
-    forget stores; it raises RetryLater when the broker is away. `policy_of_project` tells what a project's extraction
-    asks for and keeps; it raises RetryLater when Postgres is away.
+    text in Postgres, too; without `reads_images` images are parked. `end_offsets` asks the broker for those of
+    `chat-messages` and all ingest sources, which a forget stores; it raises RetryLater when the broker is away.
+    `policy_of_project` tells what a project's extraction asks for and keeps; it raises RetryLater when Postgres is
+    away.
     """
 
     engine: AsyncEngine
@@ -82,6 +83,7 @@ class ExtractionDeps:
     health: Health = field(default_factory=Health)
     clock: Clock = field(default_factory=Clock)
     keep_blobs: bool = False
+    reads_images: bool = False
     end_offsets: Callable[[], Awaitable[Mapping[Partition, int]]] = no_offsets
     policy_of_project: Callable[[str], Awaitable[ProfilePolicy]] = default_policy
     prices: PriceSettings = field(default_factory=PriceSettings)

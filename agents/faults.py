@@ -15,7 +15,6 @@ from streams.windowing import split
 
 CONTENT_REJECTED: Final = "content-rejected"
 TOO_LONG: Final = "too-long"
-UNSUPPORTED_CONTENT: Final = "unsupported-content"
 CUT_DIFFERENTLY: Final = "cut-differently"
 
 UserKey = tuple[str, str]

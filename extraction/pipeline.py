@@ -56,7 +56,7 @@ class Pipeline:
         return self._identity(policy)
 
     async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
-        if not any(message.content.strip() for message in messages):
+        if not any(message.content.strip() or message.image for message in messages):
             return Extraction()
         extraction = await self._steps.extract(messages, profile, policy)
         names = {tag.name for tag in policy.event_tags}

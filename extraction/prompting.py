@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 from string import Template
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel
 
@@ -32,6 +32,11 @@ PromptName = Literal[
     "tag_rule_none",
     "tags",
     "theme",
+    "source_summary",
+    "source_doc",
+    "source_code",
+    "source_transcript",
+    "source_image",
     "merge",
     "merge_input",
     "organize",
@@ -44,6 +49,15 @@ PromptName = Literal[
 
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 PROMPT_NAMES: Final[tuple[PromptName, ...]] = get_args(PromptName)
+
+# What the messages of a blob that is no chat are, and which of it counts; chats are what the fixed part is about.
+_SOURCES: Final[dict[str, PromptName]] = {
+    "summary": "source_summary",
+    "doc": "source_doc",
+    "code": "source_code",
+    "transcript": "source_transcript",
+    "image": "source_image",
+}
 
 # Dates of one window whose weekdays are named.
 MAX_WEEKDAYS: Final = 62
@@ -101,7 +115,7 @@ def extract_system(language: Language, policy: ProfilePolicy) -> str:
 
 
 def extract_input(language: Language, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> str:
-    """The conversation, and the names in use that the fixed part does not hold and the policy allows."""
+    """The conversation, what its messages are, and the names in use that the fixed part lacks and the policy allows."""
     topics: dict[str, list[str]] = {}
     for slot in profile.slots:
         name = slot.topic, slot.sub_topic
@@ -114,9 +128,28 @@ def extract_input(language: Language, messages: Sequence[Message], profile: Prof
         "extract_input",
         known_slots=known or "-",
         weekdays=_weekdays(language, messages),
+        sources=_sources(language, messages),
         boundary=_boundary(text),
         messages=text,
     )
+
+
+def extract_content(
+    language: Language, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy
+) -> str | list[dict[str, Any]]:
+    """`extract_input`, and behind it each image after the number of its message, as chat endpoints take them.
+
+    Raises InvalidRecord for what is no image.
+    """
+    text = extract_input(language, messages, profile, policy)
+    images = [(index, message.image) for index, message in enumerate(messages) if message.image is not None]
+    if not images:
+        return text
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
+    for index, image in images:
+        parts.append({"type": "text", "text": f"{index}:"})
+        parts.append({"type": "image_url", "image_url": {"url": image.address()}})
+    return parts
 
 
 def merge_system(language: Language, max_memo_tokens: int) -> str:
@@ -202,6 +235,12 @@ def _weekdays(language: Language, messages: Sequence[Message]) -> str:
                 continue
         found[f"{text} {_WEEKDAYS[language][day.weekday()]}"] = None
     return ", ".join(list(found)[:MAX_WEEKDAYS]) or "-"
+
+
+def _sources(language: Language, messages: Sequence[Message]) -> str:
+    roles = {message.role for message in messages}
+    lines = [f"- {render(language, name)}" for role, name in _SOURCES.items() if role in roles]
+    return "\n\n" + "\n".join(lines) if lines else ""
 
 
 def _boundary(text: str) -> str:

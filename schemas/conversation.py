@@ -1,15 +1,30 @@
 """Units seen as messages: the one text form that tokens are counted of and that models read."""
 
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
+from schemas.images import Image, image_of
 from schemas.windows import MessageId, Unit
+
+# Both as long, so that every part of a split text takes the same room around it.
+_FENCES: Final = ("```", "~~~")
+_NO_LANGUAGE_NAME: Final = re.compile(r"[^\w+#.-]")
+_MAX_LANGUAGE_CHARACTERS: Final = 32
+# As long a recording as is told in hours; what is longer was sent in another unit.
+_MAX_OFFSET_S: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation; `said_at` is the producer's own free text, `occurred_at` the time that counts."""
+    """One message of a conversation; `said_at` is the producer's own free text, `occurred_at` the time that counts.
+
+    `role` is user or assistant in a chat, else the blob's type. `offset_s` is how far into a recording it was said.
+    `image` is the message's only content, where there is one.
+    """
 
     message_id: MessageId
     role: str
@@ -18,12 +33,24 @@ class Message:
     alias: str | None = None
     said_at: str | None = None
     session_id: str | None = None
+    offset_s: float | None = None
+    language: str | None = None
+    image: Image | None = None
 
     def render(self) -> str:
-        """`[2026/11/20] Ann(user): text`, the line form that Memobase's users know."""
+        """`[2026/11/20] Ann(user): text`, the line form that Memobase's users know; code stands between fences."""
         when = self.said_at or self.occurred_at.strftime("%Y/%m/%d")
+        if self.offset_s is not None:
+            when = f"{when} {_clock(self.offset_s)}"
         speaker = f"{self.alias}({self.role})" if self.alias else self.role
-        return f"[{when}] {speaker}: {self.content}"
+        return f"[{when}] {speaker}: {self._body()}"
+
+    def _body(self) -> str:
+        if self.role != "code":
+            return self.content
+        fence = next((mark for mark in _FENCES if mark not in self.content), _FENCES[0])
+        language = _NO_LANGUAGE_NAME.sub("", self.language or "")[:_MAX_LANGUAGE_CHARACTERS]
+        return f"\n{fence}{language}\n{self.content}\n{fence}"
 
 
 def message_id(blob_id: str, index: int) -> MessageId:
@@ -32,14 +59,13 @@ def message_id(blob_id: str, index: int) -> MessageId:
 
 
 def messages_of(unit: Unit) -> list[Message]:
-    """The messages of a unit in their order; an image has none, for it holds no text."""
+    """The messages of a unit in their order; that of an image has no text."""
     first = unit.message_index or 0
     session_id = unit.content.get("session_id")
-    messages = []
-    for index, (role, text, alias, said_at) in enumerate(_texts(unit), start=first):
-        identifier = message_id(unit.blob_id, index)
-        messages.append(Message(identifier, role, text, unit.occurred_at, alias, said_at, session_id))
-    return messages
+    return [
+        Message(message_id(unit.blob_id, index), occurred_at=unit.occurred_at, session_id=session_id, **said)
+        for index, said in enumerate(_said(unit), start=first)
+    ]
 
 
 def conversation_of(units: Iterable[Unit]) -> list[Message]:
@@ -47,18 +73,41 @@ def conversation_of(units: Iterable[Unit]) -> list[Message]:
     return [message for unit in units for message in messages_of(unit)]
 
 
-def _texts(unit: Unit) -> list[tuple[str, str, str | None, str | None]]:
+def _said(unit: Unit) -> Iterator[dict[str, Any]]:
     data = unit.content["blob_data"]
     match unit.content["blob_type"]:
         case "chat":
-            return [
-                (item["role"], item["content"], item.get("alias"), item.get("created_at")) for item in data["messages"]
-            ]
+            for item in data["messages"]:
+                yield {
+                    "role": item["role"],
+                    "content": item["content"],
+                    "alias": item.get("alias"),
+                    "said_at": item.get("created_at"),
+                }
         case "summary":
-            return [("summary", data["summary"], None, None)]
+            yield {"role": "summary", "content": data["summary"]}
         case "transcript":
-            return [("transcript", line["content"], line.get("speaker"), None) for line in data["transcripts"]]
-        case "doc" | "code" as blob_type:
-            return [(blob_type, data["content"], None, None)]
-        case _:
-            return []
+            for line in data["transcripts"]:
+                yield {
+                    "role": "transcript",
+                    "content": line["content"],
+                    "alias": line.get("speaker"),
+                    "offset_s": _offset_s(line.get("start_timestamp_in_seconds")),
+                }
+        case "doc":
+            yield {"role": "doc", "content": data["content"]}
+        case "code":
+            yield {"role": "code", "content": data["content"], "language": data.get("language")}
+        case "image":
+            yield {"role": "image", "content": "", "image": image_of(data)}
+
+
+def _offset_s(seconds: float | None) -> float | None:
+    # JSON has no way to write what is no number, and null is what became of it.
+    return seconds if seconds is not None and math.isfinite(seconds) and 0 <= seconds <= _MAX_OFFSET_S else None
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"+{hours}:{minute:02}:{second:02}"

@@ -148,10 +148,12 @@ class TranscriptData(WireModel):
 
 
 class ImageData(WireModel):
-    """An image. It holds no text, so it is kept in `dead-letters`."""
+    """An image, by url or base64. Without a model that sees (`llm.vision`) it is kept in `dead-letters`."""
 
-    url: str | None = Field(None, description="Where it lies.")
-    base64: str | None = Field(None, description="The image itself.")
+    url: str | None = Field(None, description="Where it lies: http or https. The model's endpoint fetches it, not we.")
+    base64: str | None = Field(
+        None, description="The image itself: PNG, JPEG, GIF or WebP. If there is one, the url is not used."
+    )
 
 
 class BlobBase(WireModel):

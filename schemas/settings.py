@@ -313,6 +313,9 @@ class LLMSettings(Section):
     summary_model: str | None = Field(
         None, description="Name of a model for organize and compact, at the same endpoint; `model` if null."
     )
+    vision: bool = Field(
+        False, description="Whether the model sees: images are shown to it then, and parked in dead-letters else."
+    )
     concurrency: PositiveInt | None = Field(None, description=_CONCURRENCY)
     requests_per_minute: PositiveInt | None = Field(None, description=_REQUESTS_PER_MINUTE)
     tokens_per_minute: PositiveInt | None = Field(None, description=_TOKENS_PER_MINUTE)
@@ -443,9 +446,15 @@ class Settings(Section):
             return
         if (replaced is not None or added) and not self.profile.profile_strict_mode:
             yield "profile: no effect with extraction.provider offline, whose rules have slots of their own"
+        if self.llm.vision:
+            yield "llm.vision: no effect with extraction.provider offline, which asks no model"
         for key in ("profile_validate_mode", "event_tags", "event_theme_requirement"):
             if getattr(self.profile, key):
                 yield f"profile.{key}: no effect with extraction.provider offline, which asks no model"
+
+    @property
+    def reads_images(self) -> bool:
+        return self.llm.vision and self.extraction.provider != "offline"
 
     @property
     def embedding_dimension(self) -> int:

@@ -57,7 +57,7 @@ _BLOBS: Final = (
     Message("DocBlob", "Document", "A document of the user's."),
     Message("CodeBlob", "Code", "Code of the user's."),
     Message("TranscriptBlob", "Transcript", "What was spoken, line by line."),
-    Message("ImageBlob", "Image", "An image. It holds no text, so it is kept in dead-letters."),
+    Message("ImageBlob", "Image", "An image. Without a model that sees it is kept in dead-letters."),
 )
 CHANNELS: Final = (
     Channel(

@@ -2,19 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from schemas.conversation import messages_of
 from schemas.errors import InvalidRecord
+from schemas.images import IMAGE_TOKENS
 from schemas.settings import BufferSettings
-from schemas.tokens import TokenCounter
+from schemas.tokens import TokenCounter, estimate_tokens
 from schemas.windows import CloseReason, Unit
-
-# Searched in this order for a place to cut a long text.
-TEXT_BORDERS: Final = ("\n\n", "\n", "。", "！", "？", ". ", "! ", "? ", "；", "; ", "，", ", ", " ")
-
-# More than the usual four, so that the text ahead nearly always holds a whole part.
-CHARACTERS_AHEAD_PER_TOKEN: Final = 12
+from streams.text_splitting import fit_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +135,17 @@ def pack(units: Sequence[tuple[Unit, int]], policy: WindowPolicy) -> Iterator[li
 
 
 def unit_tokens(unit: Unit, count: TokenCounter) -> int:
-    """Tokens of the unit as a model reads it, a line a message."""
-    return sum(count(message.render()) + 1 for message in messages_of(unit))
+    """Tokens of the unit as a model reads it, a line a message; an image is estimated."""
+    messages = messages_of(unit)
+    return sum(count(message.render()) + 1 + (IMAGE_TOKENS if message.image else 0) for message in messages)
 
 
 def split(unit: Unit, limit_tokens: int, count: TokenCounter) -> Iterator[Unit]:
     """Pieces of a blob that exceeds `limit_tokens`: its messages, and parts of a message that is too long alone.
 
-    Texts are cut at paragraph, sentence or word borders where there are any; no character is lost. Raises
-    InvalidRecord where the parts of a line that each piece repeats leave no room for text.
+    Texts are cut at paragraph, sentence or word borders where there are any; no character is lost. For one limit the
+    borders are always the same, for the keys of the pieces name them. Raises InvalidRecord where the parts of a line
+    that each piece repeats leave no room for text, and for an image that is too large.
     """
     for index, piece in enumerate(_single_messages(unit)):
         whole = unit.model_copy(update={"message_index": index, "content": piece})
@@ -156,42 +153,31 @@ def split(unit: Unit, limit_tokens: int, count: TokenCounter) -> Iterator[Unit]:
         if tokens <= limit_tokens:
             yield whole.model_copy(update={"token_count": tokens})
             continue
-        overhead_tokens = unit_tokens(_with_text(whole, ""), count)
-        room_tokens = limit_tokens - overhead_tokens
-        if room_tokens < 1:
-            raise InvalidRecord(
-                "too-large",
-                f"alias, created_at and role of message {index} take {overhead_tokens} tokens of the {limit_tokens} "
-                "that a window holds; shorten them",
-            )
-        for part, text in enumerate(split_text(_text_of(whole), room_tokens, count)):
-            cut = _with_text(whole, text).model_copy(update={"part": part})
-            yield cut.model_copy(update={"token_count": unit_tokens(cut, count)})
+        yield from _split_message(whole, tokens, limit_tokens, count)
 
 
-def split_text(text: str, limit_tokens: int, count: TokenCounter) -> Iterator[str]:
-    """Cut a text into parts of at most `limit_tokens` each, never below one character; joined they are the text."""
-    while text:
-        # Only so much is looked at, so that the work grows with the text and not with its square.
-        ahead = text[: limit_tokens * CHARACTERS_AHEAD_PER_TOKEN]
-        tokens = count(ahead)
-        if tokens <= limit_tokens and len(ahead) == len(text):
-            yield text
-            return
-        length = len(ahead) if tokens <= limit_tokens else max(1, len(ahead) * limit_tokens // tokens)
-        while length > 1 and count(text[:length]) > limit_tokens:
-            length = length * 4 // 5
-        cut = _border(text, length)
-        yield text[:cut]
-        text = text[cut:]
+def _split_message(whole: Unit, tokens: int, limit_tokens: int, count: TokenCounter) -> Iterator[Unit]:
+    if any(message.image for message in messages_of(whole)):
+        raise InvalidRecord(
+            "too-large",
+            f"an image counts {tokens} tokens, and a window holds {limit_tokens}; raise "
+            "buffer.max_chat_blob_buffer_process_token_size",
+        )
+    bare = _with_text(whole, "")
+    room_tokens = limit_tokens - unit_tokens(bare, estimate_tokens)
+    if room_tokens < 1 or unit_tokens(bare, count) >= limit_tokens:
+        raise InvalidRecord(
+            "too-large",
+            f"name, created_at and role of message {whole.message_index} take {unit_tokens(bare, count)} tokens of "
+            f"the {limit_tokens} that a window holds; shorten them",
+        )
 
+    def fits(text: str) -> bool:
+        return unit_tokens(_with_text(whole, text), count) <= limit_tokens
 
-def _border(text: str, length: int) -> int:
-    for border in TEXT_BORDERS:
-        found = text.rfind(border, length // 2, length)
-        if found >= 0:
-            return found + len(border)
-    return length
+    for part, text in enumerate(fit_text(_text_of(whole), room_tokens, fits)):
+        cut = _with_text(whole, text).model_copy(update={"part": part})
+        yield cut.model_copy(update={"token_count": unit_tokens(cut, count)})
 
 
 def _single_messages(unit: Unit) -> Iterator[dict[str, object]]:

@@ -149,6 +149,7 @@ async def _enter_storage_roles(
             fatal=on_fatal,
             worker_name=worker_name,
             keep_blobs=settings.storage.persistent_chat_blobs,
+            reads_images=settings.reads_images,
             end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
             health=problems,
             policy_of_project=policies.policy_of,

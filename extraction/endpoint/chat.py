@@ -17,6 +17,7 @@ from extraction.endpoint.limits import Gate
 from extraction.prompting import Language
 from extraction.replies import InvalidReply, ReplyModel, read_reply, strict_schema
 from schemas.errors import ContentRejected, ContextTooLong, MemostreamError, RetryLater, UnexplainedRefusal
+from schemas.images import IMAGE_TOKENS
 from schemas.memory import Usage
 from schemas.settings import LLMSettings
 from schemas.tokens import estimate_tokens
@@ -58,7 +59,7 @@ class ChatEndpoint:
     async def ask(
         self,
         system: str,
-        user: str,
+        user: str | list[dict[str, Any]],
         model: type[ReplyModel],
         count: int,
         language: Language,
@@ -66,10 +67,11 @@ class ChatEndpoint:
     ) -> tuple[ReplyModel, Usage]:
         """The validated answer; one that does not validate is sent back once with the error, in `language`.
 
-        `system` is without the schema, which is added where the server is not given it beside the prompt. `check`
-        raises InvalidReply for what only the caller can judge; so refused, an answer is sent back alike. Raises
-        ContentRejected when the second does not validate either, or when the model refuses; ContextTooLong also when
-        the answer is cut off at `llm.max_output_tokens`. An error's `usage` is what had been spent by then.
+        `system` is without the schema, which is added where the server is not given it beside the prompt; `user` is
+        text, or parts of text and images. `check` raises InvalidReply for what only the caller can judge; so refused,
+        an answer is sent back alike. Raises ContentRejected when the second does not validate either, or when the
+        model refuses; ContextTooLong also when the answer is cut off at `llm.max_output_tokens`. An error's `usage` is
+        what had been spent by then.
         """
         prompt = _Prompt(system, ({"role": "user", "content": user},), model, language)
         text, usage = await self._complete(prompt)
@@ -155,7 +157,7 @@ class ChatEndpoint:
             lambda: self.client.chat.completions.create(**request, extra_body=self.settings.extra_body or None),
             self.settings.max_retries,
             self.gate,
-            sum(estimate_tokens(_words(message["content"])) for message in messages),
+            sum(_tokens(message["content"]) for message in messages),
         )
 
 
@@ -191,12 +193,10 @@ def _read(text: str, model: type[ReplyModel], count: int, check: Callable[[Reply
     return reply
 
 
-def _words(content: object) -> str:
-    """What a message says; an image beside it costs what no count of characters tells."""
+def _tokens(content: str | list[dict[str, Any]]) -> int:
     if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "\n".join(str(part.get("text", "")) for part in parts)
+        return estimate_tokens(content)
+    return sum(estimate_tokens(part["text"]) if "text" in part else IMAGE_TOKENS for part in content)
 
 
 def _text(completion: ChatCompletion) -> str:

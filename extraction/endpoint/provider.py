@@ -21,6 +21,7 @@ from extraction.replies import (
     ReplyModel,
 )
 from schemas.conversation import Message
+from schemas.errors import ContentRejected, InvalidRecord
 from schemas.memory import Extraction, Fact, Gist, Profile, Usage
 from schemas.profile_schema import ProfilePolicy
 
@@ -33,10 +34,18 @@ class EndpointSteps:
     tidier: ChatEndpoint
 
     async def extract(self, messages: Sequence[Message], profile: Profile, policy: ProfilePolicy) -> Extraction:
+        if not self.chat.settings.vision:
+            messages = [message for message in messages if message.image is None]
+        if not messages:
+            return Extraction()
         language = _language(policy, (message.content for message in messages))
+        try:
+            content = prompting.extract_content(language, messages, profile, policy)
+        except InvalidRecord as error:
+            raise ContentRejected(str(error)) from error
         reply, usage = await self.chat.ask(
             prompting.extract_system(language, policy),
-            prompting.extract_input(language, messages, profile, policy),
+            content,
             ExtractReply,
             len(messages),
             language,

@@ -108,6 +108,17 @@ def test_a_blob_that_comes_in_pieces_is_extracted_in_all_of_them_and_whole_no_mo
     assert plan.skipped == ((whole, "applied"),)
 
 
-def test_a_blob_without_text_is_parked() -> None:
+def test_without_a_model_that_sees_an_image_is_parked_with_the_setting_to_change() -> None:
     plan = plan_units([unit("a", blob_type="image")], book())
     assert [parked.reason for parked in plan.parked] == ["unsupported-content"]
+    assert "llm.vision: true" in plan.parked[0].detail
+
+
+def test_a_model_that_sees_is_shown_images_and_spared_what_is_none() -> None:
+    picture = unit("a", blob_type="image")
+    broken = unit("b", blob_type="image")
+    broken.content["blob_data"] = {"url": "file:///etc/passwd"}
+    plan = plan_units([picture, broken, unit("c", "text")], book(), reads_images=True)
+    assert [held.blob_id for held in plan.remaining] == ["a", "c"]
+    assert [(parked.unit.blob_id, parked.reason) for parked in plan.parked] == [("b", "unsupported-content")]
+    assert "http://" in plan.parked[0].detail

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.faults import CONTENT_REJECTED, CUT_DIFFERENTLY, TOO_LONG, UNSUPPORTED_CONTENT
+from agents.faults import CONTENT_REJECTED, CUT_DIFFERENTLY, TOO_LONG
 from cli.main import app
+from schemas.images import UNSUPPORTED_CONTENT
 from schemas.mapping_fields import MAPPING_FAILED
 from storage.units import ID_CONFLICT
 from tests.support.documents import ROOT, Page, blocks, page_paths, read_page

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.conversation import messages_of
 from schemas.errors import InvalidRecord
+from schemas.images import IMAGE_TOKENS
 from schemas.settings import BufferSettings
 from schemas.tokens import estimate_tokens
 from schemas.windows import Position, Unit
@@ -22,7 +23,6 @@ from streams.windowing import (
     pack,
     record_time_ms,
     split,
-    split_text,
     tail_deadline_ms,
     unit_tokens,
 )
@@ -145,44 +145,6 @@ def test_packing_opens_no_window_that_the_one_before_could_have_held() -> None:
     assert [len(window) for window in pack(units, policy(process_tokens=20))] == [2, 2, 2]
 
 
-@given(TEXTS, st.integers(1, 40))
-def test_no_character_is_lost_and_no_part_above_the_limit(text: str, limit_tokens: int) -> None:
-    parts = list(split_text(text, limit_tokens, estimate_tokens))
-    assert "".join(parts) == text
-    assert all(part and estimate_tokens(part) <= limit_tokens for part in parts)
-
-
-@given(TEXTS, st.integers(1, 10))
-def test_a_counter_that_takes_several_tokens_a_character_ends_too(text: str, limit_tokens: int) -> None:
-    def bytes_counter(part: str) -> int:
-        return len(part.encode())
-
-    parts = list(split_text(text, limit_tokens, bytes_counter))
-    assert "".join(parts) == text
-    assert all(bytes_counter(part) <= limit_tokens or len(part) == 1 for part in parts)
-
-
-def test_a_counter_that_counts_few_tokens_still_gets_parts_within_the_limit() -> None:
-    text = "x" * 10_000
-    parts = list(split_text(text, 5, lambda part: len(part) // 100))
-    assert "".join(parts) == text
-    assert all(len(part) // 100 <= 5 for part in parts)
-
-
-@pytest.mark.parametrize(
-    ("text", "limit_tokens", "parts"),
-    [
-        ("One two. Three four. Five", 5, ["One two. ", "Three four. ", "Five"]),
-        ("a first part\n\nsecond. third", 7, ["a first part\n\n", "second. third"]),
-        ("我喜欢北京。你呢？我也是", 7, ["我喜欢北京。", "你呢？我也是"]),
-        ("abcdefghi", 2, ["abcdef", "ghi"]),
-        ("", 3, []),
-    ],
-)
-def test_texts_are_cut_at_the_best_border_within_reach(text: str, limit_tokens: int, parts: list[str]) -> None:
-    assert list(split_text(text, limit_tokens, estimate_tokens)) == parts
-
-
 def chat_of(texts: Sequence[str], **more: object) -> Unit:
     messages = [{"role": "user", "content": text, **more} for text in texts]
     content = {"blob_type": "chat", "fields": {"k": 1}, "blob_data": {"messages": messages}}
@@ -230,5 +192,44 @@ def test_every_blob_type_with_text_can_be_split(blob_type: str, data: dict[str, 
 
 
 def test_a_line_without_room_for_text_is_refused() -> None:
-    with pytest.raises(InvalidRecord, match="alias, created_at and role of message 0 take"):
+    with pytest.raises(InvalidRecord, match="name, created_at and role of message 0 take"):
         list(split(chat_of(["hello " * 30], alias="Ann" * 40), 30, estimate_tokens))
+
+
+def bytes_counter(text: str) -> int:
+    return len(text.encode())
+
+
+@given(TEXTS, st.integers(40, 90))
+def test_pieces_fit_by_any_counter_and_no_character_is_lost(text: str, limit_tokens: int) -> None:
+    pieces = list(split(chat_of([text]), limit_tokens, bytes_counter))
+    assert "".join(message.content for piece in pieces for message in messages_of(piece)) == text
+    assert all(unit_tokens(piece, bytes_counter) <= limit_tokens for piece in pieces)
+
+
+def test_who_has_the_vocabulary_cuts_where_who_has_not_cuts() -> None:
+    text = "I like figs. Then I went home, and slept. " * 40
+
+    def vocabulary(part: str) -> int:
+        return estimate_tokens(part) * 3 // 4
+
+    estimated, counted = (
+        [piece.content for piece in split(chat_of([text]), 60, count)] for count in (estimate_tokens, vocabulary)
+    )
+    assert estimated == counted
+
+
+def test_a_part_of_code_stands_between_fences_of_its_language_and_fits() -> None:
+    whole = unit("b1", {"blob_type": "code", "blob_data": {"content": "x = 1  # one\n" * 60, "language": "python"}})
+    for piece in split(whole, 40, estimate_tokens):
+        (message,) = messages_of(piece)
+        assert message.render().startswith("[2026/11/18] code: \n```python\nx = 1  # one\n")
+        assert message.render().endswith("\n```")
+        assert estimate_tokens(message.render()) < 40
+
+
+def test_an_image_counts_as_many_tokens_as_are_stated_and_is_never_cut() -> None:
+    picture = unit("b1", {"blob_type": "image", "blob_data": {"base64": "QUJD" * 1000}})
+    assert IMAGE_TOKENS < unit_tokens(picture, estimate_tokens) < IMAGE_TOKENS + 20
+    with pytest.raises(InvalidRecord, match=r"raise buffer.max_chat_blob_buffer_process_token_size"):
+        list(split(picture, 500, estimate_tokens))
