@@ -43,6 +43,7 @@ _LEAD_IN: Final = re.compile(
     r"|funny enough|as for me"
     r"|for me|well then|unfortunately|luckily|sadly|I see|I agree|I think|I guess|I know|I believe|I mean"
     r"|I would say"
+    r"|now|nowadays|at the moment|on (?:the )?weekends|in my (?:free|spare) time"
     r"|you know|to be honest|besides|then|because|since|although|though|yours truly)\b[,.!:\s-]*)+(?=\S)",
     re.IGNORECASE,
 )

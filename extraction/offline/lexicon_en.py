@@ -61,7 +61,8 @@ OCCUPATIONS: Final = _words(
     " landscaper exterminator undertaker mortician custodian hairstylist magician clown acrobat gymnast"
     " athlete boxer"
     " wrestler lifeguard caregiver caretaker dietitian nutritionist dj drummer guitarist pianist"
-    " violinist bodyguard"
+    " violinist bodyguard housekeeper practitioner agent dealer historian chauffeur mechanic optician midwife"
+    " carer conductor reporter banker physiotherapist"
 )
 
 # The first word of a statement that is found here decides the sub-topic of `interest`.
@@ -91,7 +92,7 @@ _INTERESTS: Final[dict[str, str]] = {
     "movies": (
         "movie movies film films cinema documentary documentaries horror hollywood disney marvel comedies actor"
     ),
-    "tv": "tv television show shows netflix anime cartoon cartoons series sitcom episode",
+    "tv": "tv television show shows netflix anime cartoon cartoons sitcom episode",
     "games": (
         "game games gaming videogames chess puzzle puzzles minecraft fortnite rpg rpgs nintendo"
         " xbox playstation cards poker dungeons crossword lego legos pokemon"

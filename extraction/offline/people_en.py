@@ -5,19 +5,24 @@ from typing import Final
 
 from extraction.offline import lexicon_en as lexicon
 from extraction.offline.chat_en import (
+    A_FEW,
     POINTS_ELSEWHERE,
     SMALL_TALK,
     SMALL_TALK_NOUNS,
     VAGUE_HEADS,
     VAGUE_STATE,
 )
-from extraction.offline.clauses_en import statement
+from extraction.offline.clauses_en import ADVERBS, statement
 from extraction.offline.lexicon_en import has_any, interest_of, words_of
 from extraction.offline.statements import Statement, shorten
 from extraction.offline.tastes_en import FAN, liking
 
-_AGE: Final = re.compile(r"(?:(?:about|almost|only|just|turning) )?(\d{1,2})(?: years? old| years? of age|$|,)")
+_AGE: Final = re.compile(
+    r"(?:(?:about|almost|only|just|turning) )?"
+    r"(?:(?P<years>\d{1,2})(?:$|,)|(?P<old>\d{1,3}|[a-z]+(?:[- ][a-z]+)?) years? (?:old|of age))"
+)
 _AGE_RANGE: Final = re.compile(r"in (?:my|our) ((?:early |mid |late )?(?:\w+ties|teens))\b")
+_ADVERBS: Final = re.compile(rf"^(?:{ADVERBS} )+")
 _MARITAL: Final = re.compile(
     r"(?:(?:happily|recently|newly|currently|still|not|never|a) )*"
     r"(?:married|single|divorced|divorcee|engaged|widowed|separated|widow|widower"
@@ -44,7 +49,8 @@ def about_mine(rest: str) -> Statement | None:
         name = re.match(r"([A-Z][\w'-]+(?: [A-Z][\w'-]+)?)", rest[8:])
         return Statement("basic_info", "name", name.group(1)) if name else None
     if not re.search(
-        r" (?:is|are|was|were|has|have|had|do|does|did|work\w*|live\w*|drive\w*|drove|teach\w*|like\w*"
+        r" (?:is|are|was|were|isn|aren|wasn|doesn|don|can|has|have|had|do|does|did"
+        r"|work\w*|live\w*|drive\w*|drove|teach\w*|like\w*"
         r"|love\w*|died|passed|play\w*|own\w*|"
         r"make\w*|includes?|come\w*|run\w*|ran|served|taught|raised|used|left|got|\w+ed)\b",
         " " + " ".join(words[1:]),
@@ -63,7 +69,10 @@ def about_mine(rest: str) -> Statement | None:
     head = words[:3]
     owner = re.match(r"(\w+(?:[- ]\w+)?'s) ", rest)
     if (owner and words[1:2] == ["name"]) or re.search(
-        r"^(?:name|life|day|pleasure|bad|point|guess|goodness|god)\b", rest, re.IGNORECASE
+        r"^(?:name|life|day|pleasure|bad|point|guess|goodness|god|(?:main )?focus)\b"
+        r"|\b(?:is|are) (?:calling|waiting|coming|here|fine|ready)\b",
+        rest,
+        re.IGNORECASE,
     ):
         return None
     if has_any(head, lexicon.PARTNERS):
@@ -88,18 +97,27 @@ def about_mine(rest: str) -> Statement | None:
     )
 
 
+def favorite_thing(thing: str, plural: str | None, kind: str | None) -> Statement | None:
+    """As if it were said with the favorite first."""
+    thing = thing[0].lower() + thing[1:] if thing[1:].islower() else thing
+    if POINTS_ELSEWHERE.match(thing) or re.match(r"(?:the|his|her|their|your|both|all|who|and)\b", thing):
+        return None
+    memo = f"favorite {kind} {'are' if plural else 'is'} {thing}" if kind else f"favorites are {thing}"
+    return Statement("interest", interest_of(f"{thing} {kind or ''}") or "favorites", shorten(memo))
+
+
 def being(adverb: str, verb: str, rest: str) -> Statement | None:
-    rest = rest.removeprefix("actually ")
+    rest = _ADVERBS.sub("", rest)
     lower = rest.lower()
-    if age := _AGE.match(lower):
-        return Statement("basic_info", "age", age[1])
-    if span := _AGE_RANGE.match(lower):
+    if verb == "am" and (age := _AGE.match(lower)):
+        return Statement("basic_info", "age", f"{age['years'] or age['old']} years old")
+    if verb == "am" and (span := _AGE_RANGE.match(lower)):
         return Statement("basic_info", "age", "in the " + span[1])
     if verb == "am" and _MARITAL.match(lower):
         return Statement("demographics", "marital_status", shorten(rest))
     if SMALL_TALK.match(lower) or VAGUE_STATE.search(lower):
         return None
-    if verb in ("was", "were") and not _TELLING_PAST.match(lower):
+    if verb in ("was", "were") and (not _TELLING_PAST.match(lower) or re.match(r"(?:an? )?(?:little|young)", lower)):
         return None
     if verb == "am" and (fan := FAN.fullmatch(rest)):
         return liking(adverb, verb, rest, fan["liked"])
@@ -109,6 +127,8 @@ def being(adverb: str, verb: str, rest: str) -> Statement | None:
             if POINTS_ELSEWHERE.match(place[1])
             else Statement("basic_info", "hometown", shorten("from " + place[1]))
         )
+    if home := re.match(r"living in ([A-Z][\w.'-]*(?:,? [A-Z][\w.'-]*)*)", rest):
+        return Statement("contact_info", "city", home[1])
     if re.match(r"born|raised", lower):
         return statement("basic_info", "hometown", adverb, verb, rest)
     if verb == "am" and (person := _NATIONALITY.match(rest)):
@@ -122,7 +142,7 @@ def being(adverb: str, verb: str, rest: str) -> Statement | None:
     if (
         verb == "am"
         and article
-        and has_any(words[:6], lexicon.OCCUPATIONS)
+        and (has_any(words[:6], lexicon.OCCUPATIONS) or re.search(r"\bstay[- ]at[- ]home\b", lower))
         and not re.search(r"\b(?:fan|lover|daughter|son|love)\b", lower)
     ):
         return Statement("work", "title", shorten(re.sub(r"^(?:an?|the) ", "", rest)))
@@ -136,6 +156,12 @@ def _kind_of_person(lower: str, words: list[str]) -> tuple[str, str]:
         return "health", "diet"
     if re.match(r"(?:\w+ )?(?:afraid|terrified|scared|frightened)", lower):
         return "psychological", "fears"
+    if lower.startswith(("getting married", "getting divorced", "getting remarried", "marrying")):
+        return "life_event", "marriage"
+    if re.match(r"fluent in|bilingual", lower):
+        return "basic_info", "language_spoken"
+    if re.match(r"an? (?:\w+ ){0,2}(?:mom|mum|dad|mother|father|parent) of\b", lower):
+        return "family", "children"
     if re.search(r"student|school|college|university|studying|degree|graduate|grade\b|major", lower):
         return "education", "school"
     if re.search(r"army|military|navy|marines|employed|retired|working|self-employed|career|training to", lower):
@@ -176,18 +202,24 @@ def having(adverb: str, verb: str, rest: str) -> Statement | None:
         return None
     if lower.startswith("been "):
         return _has_been(lower[5:], rest)
+    if A_FEW.fullmatch(lower):
+        return None
     if verb in ("have", "had", "has", "got", "keep") and (
         SMALL_TALK_NOUNS.match(lower) or POINTS_ELSEWHERE.match(lower)
     ):
         return None
+    if verb == "have" and (loved := re.match(r"always (liked|loved|enjoyed|hated) (?P<liked>.+)", rest)):
+        return None if loved[1] == "hated" else liking(adverb, verb, rest, loved["liked"])
     if verb == "have" and re.match(
         r"(?:just |always |recently |never |also )*(\w+ed|taken|won|grown|written|broken|lost|made)\b", lower
     ):
         return (
             None
-            if re.search(r"\bit\b|\bthat\b|\bthis\b|\bthem\b", lower)
+            if re.search(r"\b(?:it|that|this|them|you|your|learned a lot|wondered|noticed|realized)\b", lower)
             else statement("life_event", "experiences", adverb, verb, rest)
         )
+    if re.search(r"\b(?:it|them)\b", lower):
+        return None
     words = words_of(lower)
     return statement(*possession(lower, words, verb), adverb, verb, rest, happened=verb in ("adopted", "bought"))
 
@@ -198,6 +230,8 @@ def _has_been(lower: str, rest: str) -> Statement | None:
         r"|to (?!it|that|there|one|any))",
         lower,
     ):
+        return None
+    if re.search(r"\b(?:it|them|you)\b", lower) or A_FEW.fullmatch(lower.removeprefix("to ")) or lower == "working":
         return None
     if lower.startswith("to "):
         return statement("interest", "travel", "", "have", rest)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from extraction.offline.chat_en import POINTS_ELSEWHERE, SMALL_TALK_NOUNS, THIS_CHAT
+from extraction.offline.chat_en import A_FEW, ASIDE, NOTHING_TELLING, POINTS_ELSEWHERE, SMALL_TALK_NOUNS, THIS_CHAT
 from extraction.offline.clauses_en import ADVERBS, KEPT_ADVERBS, clauses_of, statement
 from extraction.offline.lexicon_en import interest_of, words_of
-from extraction.offline.people_en import about_mine, being, having, possession
+from extraction.offline.people_en import about_mine, being, favorite_thing, having, possession
 from extraction.offline.statements import Statement, sentences, shorten
 from extraction.offline.tastes_en import liking
 
@@ -40,7 +40,7 @@ _HABITS: Final[dict[str, tuple[str, str]]] = {
         (
             "work",
             "work_skills",
-        ): "teach manage sell design repair fix deliver assist coach supervise produce help taught managed run",
+        ): "teach manage sell design repair fix deliver assist coach supervise produce help taught managed",
         ("psychological", "values"): "volunteer donate support foster recycle volunteered",
         ("psychological", "beliefs"): "believe pray worship",
         ("health", "habits"): "smoke suffer suffered sleep weigh wake stay need quit stopped",
@@ -80,6 +80,16 @@ _NEEDS_KNOWN_WORD: Final = frozenset(
         "build",
     ]
 )
+# "Horror movies are my favorite", "Gymnastics is my favorite sport".
+_FAVORITE_IS: Final = re.compile(
+    r"^(?P<thing>(?!my |that|this|it|they|those|these|one |what|which)[\w' -]{3,40}?) (?:is|(?P<plural>are))"
+    r" (?:also |definitely |probably )?my (?:all[- ]time |absolute )?favou?rites?(?: (?P<kind>\w+))?(?: too)?$",
+    re.IGNORECASE,
+)
+_OFTEN: Final = re.compile(
+    r"\b(?:every (?:single )?(?:day|week|month|year|morning|evening|night|summer|winter|spring|fall|weekend|\w+day)"
+    r"|(?:once|twice|\w+ times) a (?:day|week|month|year)|on (?:the )?weekends)\b"
+)
 _LIKE: Final = frozenset(["like", "love", "enjoy", "adore", "prefer", "loved", "liked", "enjoyed"])
 _DISLIKE: Final = frozenset(["hate", "dislike", "despise", "loathe", "detest", "fear", "hated"])
 _HAVE: Final = frozenset(["have", "own", "got", "has", "had", "keep", "raise", "raised", "adopted", "bought"])
@@ -87,7 +97,7 @@ _BE: Final = frozenset(["am", "are", "was", "were"])
 _PLAN: Final = frozenset(["want", "plan", "hope", "dream", "wish", "intend", "aspire", "wanted", "need"])
 _NEW_HOME: Final = re.compile(r"\bmoved (?:back )?to ([A-Z][\w.'-]+(?: [A-Z][\w.'-]+)*)")
 _PLACE_END: Final = re.compile(
-    r",? (?:and|with|but|because|since|so|which|where|now|right now|for|that|near|too)\b.*$|,.*$"
+    r",? (?:and|as|with|but|because|since|so|which|where|now|right now|for|that|near|too)\b.*$|,.*$"
 )
 
 
@@ -103,6 +113,8 @@ def statements(text: str) -> Iterator[Statement]:
 
 
 def _read(clause: str) -> Statement | None:
+    if favorite := _FAVORITE_IS.match(clause):
+        return favorite_thing(favorite["thing"], favorite["plural"], favorite["kind"])
     if clause[:3].lower() == "my ":
         return about_mine(clause[3:].strip())
     match = _STATEMENT.match(clause)
@@ -110,6 +122,7 @@ def _read(clause: str) -> Statement | None:
         return None
     verb = match["verb"].lower()
     rest = re.sub(r"(?:,? (?:too|as well|though|actually|either|myself))+$", "", (match["rest"] or "").strip())
+    rest = ASIDE.sub("", rest)
     adverb = match["adverb"].lower()
     if verb in ("used", "like") and rest.startswith("to ") and verb == "used":
         return _activity(adverb, verb, rest, ("life_event", "past"))
@@ -135,7 +148,9 @@ def _read(clause: str) -> Statement | None:
         return _working(adverb, verb, rest)
     if verb in _HABITS:
         return _activity(adverb, verb, rest, _HABITS[verb])
-    return _happening(adverb, verb, rest)
+    if verb == "turned" and (age := re.match(r"(\d{1,3})\b", rest)):
+        return Statement("basic_info", "age", f"{age[1]} years old")
+    return _happening(adverb, verb, rest) or _habit(adverb, verb, rest)
 
 
 def _not_doing(adverb: str, verb: str, rest: str) -> Statement | None:
@@ -151,28 +166,38 @@ def _not_doing(adverb: str, verb: str, rest: str) -> Statement | None:
         return statement("psychological", "dislikes", adverb, verb, rest)
     if match[1] == "wait to":
         return None
+    if match[1] == "believe" or re.search(r"\b(?:it|them)\b", match[2]):
+        return None
     if match[1] == "have":
+        if A_FEW.fullmatch(match[2]):
+            return None
         return statement(*possession(match[2].lower(), words_of(match[2]), "have"), adverb, verb, rest)
-    return statement("lifestyle", "habits", adverb, verb, rest)
+    slot = ("health", "diet") if match[1] in ("eat", "drink") else ("lifestyle", "habits")
+    return statement(*slot, adverb, verb, rest)
 
 
 def _able(adverb: str, verb: str, rest: str) -> Statement | None:
     if re.match(
         r"(?:see|imagine|understand|relate|tell|only|help you|definitely|try|do|be|get|hear|always|use"
-        r"|believe|recommend|"
+        r"|believe|recommend|figure|stay|keep|find|finally|"
         r"bring|give|show|send|teach you|appreciate|meet|also be|go|come|say|start|agree|feel|not|look"
         r"|make it)\b",
         rest,
     ):
         return None
-    if re.search(r"\b(?:you|it|that|them|together|some|sometime)\b", rest):
+    if re.search(r"\b(?:you|it|that|them|together|some|sometime|all day)\b", rest):
+        return None
+    # "can fly", without a plane.
+    if " " not in rest and interest_of(rest) is None:
         return None
     return statement("interest", interest_of(rest) or "skills", adverb, verb, rest)
 
 
 def _planning(adverb: str, verb: str, rest: str) -> Statement | None:
     goal = re.match(r"(?:on )?(?:to|of|my|a|an) ?(.*)|being (.*)", rest)
-    if goal is None or re.search(r"\b(?:you|it|that|them|there|one)\b", rest) or verb == "need":
+    if goal is None or verb == "need":
+        return None
+    if re.search(r"\b(?:you|it|that|them|there|one)\b", rest.replace("make it big", "")):
         return None
     if re.match(
         r"(?:to )?(?:hear|know|see|try|check|meet|ask|say|help|do|get to know|go|find out"
@@ -200,7 +225,7 @@ def _working(adverb: str, verb: str, rest: str) -> Statement | None:
         if title := re.match(r"as (?:an? )?(.+)", rest):
             return Statement("work", "title", shorten(title[1]))
         if company := re.match(r"(?:for|at) ((?:the )?[A-Z].*)", rest):
-            return Statement("work", "company", shorten(company[1]))
+            return Statement("work", "company", shorten(_PLACE_END.sub("", company[1])))
         if re.match(r"(?:in) ", rest):
             return statement("work", "working_industry", adverb, verb, rest)
     if not rest or re.match(r"(?:on it|out (?:well|great)|for me|like that)\b", rest):
@@ -211,11 +236,13 @@ def _working(adverb: str, verb: str, rest: str) -> Statement | None:
 
 
 def _activity(adverb: str, verb: str, rest: str, slot: tuple[str, str]) -> Statement | None:
-    if POINTS_ELSEWHERE.match(rest) or THIS_CHAT.match(rest):
+    if POINTS_ELSEWHERE.match(rest) or THIS_CHAT.match(rest) or NOTHING_TELLING.match(rest):
         return None
     sub_topic = interest_of(f"{rest} {verb}")
     if verb in _NEEDS_KNOWN_WORD and (sub_topic is None or re.search(r"\b(?:you|it|that|them)\b", rest)):
         return None
+    if verb == "run" and re.match(r"(?:an?|my|our|the) ", rest):
+        slot = ("work", "work_skills")
     if slot[0] == "interest" and sub_topic is not None:
         slot = ("interest", sub_topic)
     return statement(*slot, adverb, verb, rest, happened=slot[0] == "life_event" and verb != "used")
@@ -233,6 +260,18 @@ def _happening(adverb: str, verb: str, rest: str) -> Statement | None:
         "opened",
         "switched",
         "founded",
-    ) and not POINTS_ELSEWHERE.match(rest):
+    ) and not (POINTS_ELSEWHERE.match(rest) or re.match(r"(?:a few|by|in|when|with|out|at|about|as|off|to)\b", rest)):
         return statement("life_event", "changes", adverb, verb, rest, happened=True)
     return None
+
+
+def _habit(adverb: str, verb: str, rest: str) -> Statement | None:
+    """Whatever is done every week says something, unless it points elsewhere."""
+    if (
+        not re.fullmatch(r"[a-z]+", verb)
+        or verb.endswith(("ed", "ld"))
+        or not _OFTEN.search(rest)
+        or POINTS_ELSEWHERE.match(rest)
+    ):
+        return None
+    return None if re.search(r"\b(?:you|it|them)\b", rest) else statement("lifestyle", "habits", adverb, verb, rest)

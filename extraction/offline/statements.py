@@ -15,6 +15,14 @@ _SENTENCES: Final = re.compile(
 )
 
 
+_ASKED_BEHIND: Final = re.compile(
+    r"(?:,| and| but| so) (?:and |but |so )?(?:what|how|where|who|which|why|when|do|does|did|are|is|have|can|could"
+    r"|would)(?:'s|'re)? (?:about |else |kind of |is |are |do |does |did |have )?"
+    r"(?:your?|they|he|she|it|that|yours)\b.*$",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One thing that the user said about themselves; `event` is set where something happened.
@@ -34,12 +42,13 @@ def sentences(text: str) -> Iterator[str]:
     """The sentences of a text with their closing marks; questions and overlong ones are left out."""
     for match in _SENTENCES.finditer(text):
         sentence = match.group().strip()
-        if (
-            sentence
-            and len(sentence) <= MAX_SENTENCE_CHARACTERS
-            and not sentence.rstrip("\"'”’)").endswith(("?", "？"))
-        ):
+        if not sentence or len(sentence) > MAX_SENTENCE_CHARACTERS:
+            continue
+        if not sentence.rstrip("\"'”’)").endswith(("?", "？")):
             yield sentence
+        # "I'm George, what's your name?"
+        elif asked := _ASKED_BEHIND.search(sentence):
+            yield sentence[: asked.start()]
 
 
 def shorten(memo: str) -> str:

@@ -24,6 +24,7 @@ _ANYTHING: Final = re.compile(
 )
 # A title says nothing to who does not know it, unless a word tells what it is of.
 _TITLE: Final = re.compile(r"[\"'“]")
+_NAME: Final = re.compile(r"\b[A-Z][\w'-]*")
 
 
 def liking(adverb: str, verb: str, rest: str, liked: str | None = None) -> Statement | None:
@@ -40,7 +41,8 @@ def liking(adverb: str, verb: str, rest: str, liked: str | None = None) -> State
 def _slot(liked: str) -> tuple[str, str]:
     if re.search(r"\b(?:my (?:job|work)|working (?:with|as|for|in))\b", liked):
         return "work", "attitude"
-    words = words_of(liked)
+    # A name says nothing by the words in it ("Baby One More Time").
+    words = words_of(_NAME.sub("", liked))
     sub_topic = interest_of(liked)
     if sub_topic is None and has_any(words, lexicon.FAMILY | lexicon.PARTNERS | lexicon.FRIENDS):
         return "family", "together"

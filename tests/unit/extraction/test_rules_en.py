@@ -13,7 +13,7 @@ from tests.unit.extraction.builders import at, memos, said
     ("text", "slot", "memo"),
     [
         ("My name is Ann Lee.", "basic_info/name", "Ann Lee"),
-        ("I'm 34 years old.", "basic_info/age", "34"),
+        ("I'm 34 years old.", "basic_info/age", "34 years old"),
         ("I am in my early thirties.", "basic_info/age", "in the early thirties"),
         ("I grew up in Wales.", "basic_info/hometown", "grew up in Wales"),
         ("I live in Oslo.", "contact_info/city", "Oslo"),
