@@ -28,8 +28,8 @@ PromptName = Literal[
     "extract_input",
     "slot_rule",
     "slot_rule_strict",
+    "tag_field",
     "tag_rule",
-    "tag_rule_none",
     "tags",
     "theme",
     "source_summary",
@@ -39,6 +39,7 @@ PromptName = Literal[
     "source_image",
     "merge",
     "merge_input",
+    "merge_slots",
     "organize",
     "organize_input",
     "compact",
@@ -108,7 +109,8 @@ def extract_system(language: Language, policy: ProfilePolicy) -> str:
         role=policy.system_prompt or load(language, "role").strip(),
         slot_rule=render(language, "slot_rule_strict" if policy.strict else "slot_rule"),
         slots=render_slots(policy.slots),
-        tag_rule=render(language, "tag_rule" if tags else "tag_rule_none"),
+        tag_field=render(language, "tag_field") + (" " if language == "en" else "") if tags else "",
+        tag_rule="\n- " + render(language, "tag_rule") if tags else "",
         tags="\n\n" + render(language, "tags", tags=tags) if tags else "",
         theme="\n" + render(language, "theme", theme=policy.event_theme) if policy.event_theme else "",
     )
@@ -152,8 +154,19 @@ def extract_content(
     return parts
 
 
-def merge_system(language: Language, max_memo_tokens: int) -> str:
-    return render(language, "merge", role=load(language, "role").strip(), words=_words(language, max_memo_tokens))
+def merge_system(language: Language, policy: ProfilePolicy) -> str:
+    """The fixed part, the same for every user of a policy; rules on slots stand there only where it has any."""
+    slots = [slot for topic in policy.slots for slot in topic.sub_topics]
+    has_rules = policy.validate or any(
+        slot.description or slot.update_description or slot.validate_value for slot in slots
+    )
+    return render(
+        language,
+        "merge",
+        role=load(language, "role").strip(),
+        words=_words(language, policy.max_memo_tokens),
+        slot_rules="\n" + render(language, "merge_slots") if has_rules else "",
+    )
 
 
 def merge_input(language: Language, items: Sequence[OpenSlot]) -> str:

@@ -15,6 +15,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from schemas.profile_schema import unify_name
 from schemas.records import UtcDatetime
@@ -111,6 +112,16 @@ class ExtractReply(Reply):
     summary: OptionalText = None
 
 
+class UntaggedEventReply(EventReply):
+    """As asked for where a policy has no tags; a tag that comes all the same is no fault."""
+
+    tags: SkipJsonSchema[list[TagReply]] = Field(default_factory=list)
+
+
+class UntaggedExtractReply(ExtractReply):
+    events: list[UntaggedEventReply] = Field(default_factory=list)  # type: ignore[assignment]
+
+
 class DecisionReply(Reply):
     index: int
     action: Literal["append", "update", "confirm", "abort"]
@@ -185,24 +196,24 @@ def read_reply(text: str, model: type[ReplyModel], count: int) -> ReplyModel:
 
 
 def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema as strict structured output wants it: every field required, no other allowed."""
+    """The JSON schema, short, as strict structured output wants it: every field required, no other allowed."""
     schema = model.model_json_schema()
-    return {**_strict(schema), **({"$defs": _strict_all(schema["$defs"])} if "$defs" in schema else {})}
+    return _strict(schema, schema.get("$defs", {}))
 
 
-def _strict_all(schemas: dict[str, Any]) -> dict[str, Any]:
-    return {name: _strict(schema) for name, schema in schemas.items()}
-
-
-def _strict(schema: dict[str, Any]) -> dict[str, Any]:
+def _strict(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        return _strict(models[schema["$ref"].rpartition("/")[2]], models)
     # Titles, descriptions and defaults cost tokens and say nothing that the prompt does not.
     kept = {key: value for key, value in schema.items() if key not in ("title", "description", "default", "$defs")}
+    if "anyOf" in kept and all(set(choice) == {"type"} for choice in kept["anyOf"]):
+        kept["type"] = [choice["type"] for choice in kept.pop("anyOf")]
     if "properties" in kept:
-        kept["properties"] = _strict_all(kept["properties"])
+        kept["properties"] = {name: _strict(field, models) for name, field in kept["properties"].items()}
         kept["required"] = list(kept["properties"])
         kept["additionalProperties"] = False
     if "items" in kept:
-        kept["items"] = _strict(kept["items"])
+        kept["items"] = _strict(kept["items"], models)
     return kept
 
 

@@ -19,6 +19,7 @@ from extraction.replies import (
     MergeReply,
     OrganizeReply,
     ReplyModel,
+    UntaggedExtractReply,
 )
 from schemas.conversation import Message
 from schemas.errors import ContentRejected, InvalidRecord
@@ -46,7 +47,7 @@ class EndpointSteps:
         reply, usage = await self.chat.ask(
             prompting.extract_system(language, policy),
             content,
-            ExtractReply,
+            ExtractReply if policy.event_tags else UntaggedExtractReply,
             len(messages),
             language,
         )
@@ -58,7 +59,7 @@ class EndpointSteps:
     async def decide(self, plan: MergePlan, policy: ProfilePolicy) -> tuple[Sequence[Answer], Usage]:
         language = _language(policy, (item.news for item in plan.open_slots))
         reply, usage = await self.chat.ask(
-            prompting.merge_system(language, policy.max_memo_tokens),
+            prompting.merge_system(language, policy),
             prompting.merge_input(language, plan.open_slots),
             MergeReply,
             len(plan.open_slots),

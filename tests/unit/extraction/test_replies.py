@@ -5,8 +5,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from extraction.replies import ExtractReply, InvalidReply, MergeReply, read_reply, strict_schema
+from extraction.replies import (
+    CompactReply,
+    ExtractReply,
+    InvalidReply,
+    MergeReply,
+    OrganizeReply,
+    UntaggedExtractReply,
+    read_reply,
+    strict_schema,
+)
 
 FACT = {"topic": "Interest", "sub_topic": "Fast foods", "memo": " likes\n tea\x00 ", "message_indices": [1, 0, 1]}
 REPLY = {"facts": [FACT], "events": [], "summary": ""}
@@ -110,9 +120,27 @@ def test_a_merge_reply_must_decide_on_every_item_once(decisions: list[dict[str, 
         read_reply(json.dumps({"decisions": decisions}), MergeReply, 2)
 
 
-@pytest.mark.parametrize("model", [ExtractReply, MergeReply])
-def test_the_schema_requires_every_field_and_allows_no_other(model: type[ExtractReply] | type[MergeReply]) -> None:
-    schema = strict_schema(model)
-    for part in (schema, *schema["$defs"].values()):
+def objects_in(schema: Any) -> list[dict[str, Any]]:
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    own = [schema] if isinstance(schema, dict) and "properties" in schema else []
+    return own + [found for part in parts for found in objects_in(part)]
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [(ExtractReply, 4), (UntaggedExtractReply, 3), (MergeReply, 2), (OrganizeReply, 2), (CompactReply, 2)],
+)
+def test_the_schema_requires_every_field_and_allows_no_other(model: type[BaseModel], count: int) -> None:
+    found = objects_in(strict_schema(model))
+    assert len(found) == count
+    for part in found:
         assert part["required"] == list(part["properties"])
         assert part["additionalProperties"] is False
+        assert "$ref" not in json.dumps(part)
+
+
+def test_tags_are_asked_for_only_where_there_are_any() -> None:
+    assert '"tags"' in json.dumps(strict_schema(ExtractReply))
+    assert '"tags"' not in json.dumps(strict_schema(UntaggedExtractReply))
+    text = json.dumps({"facts": [], "events": [{"gist": "moved", "message_indices": [0]}]})
+    assert read_reply(text, UntaggedExtractReply, 1).events[0].tags == []
