@@ -109,7 +109,9 @@ class HoldTimer:
 
     async def _apply(self, user: UserKey, batch: list[HeldRecord], attempts: int) -> None:
         async def release_them(connection: AsyncConnection) -> None:
-            await release(connection, [item.ledger_id for item in batch])
+            # A forget does not wait for held windows, and what it has removed must not be applied behind it.
+            if await release(connection, [item.ledger_id for item in batch]) < len(batch):
+                raise RetryLater("held records were removed while they were extracted")
 
         records = [(item.record, item.position) for item in batch]
         await self._settler.apply(user, records, attempts, release_them)

@@ -132,9 +132,13 @@ async def still_claimed(connection: AsyncConnection, worker: str, ledger_id: UUI
     return (await connection.execute(query)).first() is not None
 
 
-async def release(connection: AsyncConnection, ledger_ids: Collection[UUID]) -> None:
-    """Remove records that are done, in the transaction that applies them; the user's next is due at once."""
-    await connection.execute(delete(held_windows).where(held_windows.c.ledger_id.in_(list(ledger_ids))))
+async def release(connection: AsyncConnection, ledger_ids: Collection[UUID]) -> int:
+    """Remove records that are done, in the transaction that applies them; the user's next is due at once.
+
+    Returns how many there still were: where some are gone, a forget or another worker has taken them meanwhile.
+    """
+    result = await connection.execute(delete(held_windows).where(held_windows.c.ledger_id.in_(list(ledger_ids))))
+    return result.rowcount
 
 
 async def reschedule(connection: AsyncConnection, worker: str, ledger_id: UUID, due_at: datetime, reason: str) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Date, Select, case, cast, delete, func, select, update
+from sqlalchemy import Date, Select, case, cast, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +15,7 @@ from schemas.budgets import Spent
 from schemas.memory import Usage
 from schemas.windows import Position
 from storage.reading import read_cut_off, user_hash
-from storage.tables import usage
+from storage.tables import usage, users
 
 # `waiting`: an endpoint or Postgres was away, so the windows are tried again. `stopped`: cut short from inside.
 UsageOutcome = Literal["applied", "parked", "duplicate", "erased", "waiting", "stopped"]
@@ -73,10 +73,13 @@ class UsageSum:
 
 
 async def record_usage(connection: AsyncConnection, attempt: Attempt) -> None:
-    """Write the attempt, once; it does not name a user who was forgotten after all of it was said."""
+    """Write the attempt, once; it names a user who was forgotten only after a return, and for what was said since."""
     await _lock_name(connection, attempt.project_id, attempt.user_id)
     cut_off = await read_cut_off(connection, attempt.project_id, attempt.user_id)
-    is_forgotten = cut_off is not None and all(cut_off.covers(position) for position in attempt.said_at)
+    is_forgotten = cut_off is not None and (
+        all(cut_off.covers(position) for position in attempt.said_at)
+        or not await _is_remembered(connection, attempt.project_id, attempt.user_id)
+    )
     rows = [
         {
             "attempt_id": attempt.attempt_id,
@@ -163,6 +166,11 @@ async def _lock_name(connection: AsyncConnection, project_id: str, user_id: str)
     """Let no forget of the user pass between the look for one and the row that is written."""
     key = func.hashtextextended(user_hash(project_id, user_id), 0)
     await connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+async def _is_remembered(connection: AsyncConnection, project_id: str, user_id: str) -> bool:
+    query = select(exists().where(users.c.project_id == project_id, users.c.user_id == user_id))
+    return bool(await connection.scalar(query))
 
 
 def _tokens() -> Any:

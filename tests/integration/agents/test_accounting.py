@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
@@ -196,6 +196,31 @@ async def test_a_merge_that_is_repeated_for_a_newer_profile_is_paid_twice(engine
     assert await bench.rows(usage, "completions", "prompt_tokens") == [(2, 10), (3, 10)]
 
 
+async def test_what_postgres_did_not_take_is_written_with_the_next_attempt(engine: AsyncEngine) -> None:
+    failures = [RetryLater("away")]
+
+    async def fail(extraction: Extraction, profile: Profile) -> None:
+        if failures:
+            raise failures.pop()
+
+    extractor = Spender()
+    extractor.merge_rule = fail
+    bench = Bench(engine, extractor)
+    waiting = text("SELECT pid FROM pg_locks WHERE relation = 'usage'::regclass AND NOT granted")
+    with capture_logs() as logs:
+        async with engine.connect() as other, asyncio.timeout(60):
+            await other.execute(text("LOCK TABLE usage IN ACCESS EXCLUSIVE MODE"))
+            running = asyncio.create_task(bench.settle(chat_window("a", "one")))
+            while (pid := await other.scalar(waiting)) is None:
+                await asyncio.sleep(0.01)
+            await other.execute(select(func.pg_cancel_backend(pid)))
+            while not any(entry["event"] == "usage.not_written" for entry in logs):
+                await asyncio.sleep(0.01)
+            await other.rollback()
+            await running
+    assert await bench.rows(usage, "outcome", "prompt_tokens") == [("applied", 10), ("waiting", 10)]
+
+
 async def test_an_attempt_that_is_cut_short_by_the_shutdown_shows_what_it_spent(engine: AsyncEngine) -> None:
     merging = asyncio.Event()
 
@@ -368,6 +393,30 @@ async def test_what_is_known_already_needs_no_budget(engine: AsyncEngine) -> Non
     await bench.settle(chat_window("a", "one"))
     await bench.settle(chat_window("a", "one"))
     assert await bench.rows(held_windows, "user_id") == []
+
+
+async def test_what_a_forget_removes_while_it_is_extracted_is_not_applied_behind_it(engine: AsyncEngine) -> None:
+    extractor = Spender()
+    bench = Bench(engine, extractor, budget={"user_tokens_a_day": 10})
+    await bench.settle(chat_window("a", "one"))
+    # By a producer whose clock is ahead, so that the time does not tell that it came before the forget.
+    late = unit("b", "two", offset=1)
+    late = late.model_copy(
+        update={"position": late.position.model_copy(update={"timestamp_ms": late.position.timestamp_ms + 3_600_000})}
+    )
+    await bench.settle(window(late))
+    assert len(await bench.rows(held_windows, "user_id")) == 1
+
+    async def forget(messages: Sequence[Message]) -> None:
+        await bench.settle(command("forget-user", offset=2))
+
+    extractor.rule = forget
+    bench.now = datetime(2026, 11, 21, tzinfo=UTC)
+    await bench.until_held(0)
+    assert extractor.calls == [["one"], ["two"]]
+    assert await bench.rows(users, "user_id") == []
+    assert await bench.rows(units, "blob_id") == []
+    assert await bench.rows(usage, "user_id", "prompt_tokens") == [(None, 10), (None, 10)]
 
 
 async def test_a_forget_does_not_wait_for_the_next_day(engine: AsyncEngine) -> None:

@@ -26,7 +26,7 @@ from storage.usage import (
     total_usage,
 )
 from storage.usage_pruning import prune
-from tests.integration.storage.builders import NOW, NOW_MS, command, count_of, position, rows_of
+from tests.integration.storage.builders import NOW, NOW_MS, command, count_of, position, remember, rows_of
 
 CHAT = ModelCalls("chat", Usage(completions=2, prompt_tokens=100, completion_tokens=10), Decimal("0.5"))
 VECTORS = ModelCalls("vectors", Usage(embedding_calls=1, embedding_tokens=7), Decimal("0.25"))
@@ -147,12 +147,16 @@ async def test_a_forget_takes_the_name_off_and_leaves_the_sums_of_the_project(en
     assert line.cost == Decimal("1.5")
 
 
-@pytest.mark.parametrize(("offset", "named"), [(49, None), (51, "ann")])
+@pytest.mark.parametrize(
+    ("offset", "came_back", "named"), [(49, False, None), (49, True, None), (51, False, None), (51, True, "ann")]
+)
 async def test_what_is_written_after_a_forget_names_only_a_user_who_came_back(
-    engine: AsyncEngine, offset: int, named: str | None
+    engine: AsyncEngine, offset: int, came_back: bool, named: str | None
 ) -> None:
     async with engine.begin() as connection:
         await apply_command(connection, command("forget-user"), position(60, "extraction-windows"), NOW, uuid4)
+    if came_back:
+        await remember(engine, "b9", "Acme", offset=52)
     said = Position(topic="chat-messages", partition=0, offset=offset, timestamp_ms=NOW_MS - 1000)
     await write(engine, attempt(CHAT, said_at=(said,)))
     assert await rows_of(engine, usage_table, "user_id") == [(named,)]
