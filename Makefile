@@ -21,7 +21,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 .PHONY: help
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(RUNTIME) ## Watch sample chats become memory: broker, database and worker on this machine, no keys
@@ -51,6 +51,10 @@ test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
 .PHONY: bench
 bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/out
 	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-quality
+bench-quality: $(DEV) ## What the configured provider finds in conversations, scored; ARGS="--users 50" is a try
+	$(BIN)/python -m benchmarks.quality $(ARGS)
 
 .PHONY: format
 format: $(DEV) ## Format the code and repair what ruff can
