@@ -47,13 +47,17 @@ def compile_expression(text: str, known: Collection[str]) -> Expression:
         raise ExpressionError(f"has {len(text)} characters, {MAX_EXPRESSION_CHARACTERS} are allowed")
     try:
         parsed = jmespath.compile(text)
+        functions = [node for node in _nodes(parsed.parsed) if node["type"] == "function_expression"]
+        roots = list(_roots(parsed.parsed))
     except (ParseError, LexerError) as error:
         raise ExpressionError(f"is no JMESPath, look at column {error.lex_position + 1}") from None
     except JMESPathError:
         raise ExpressionError("is empty; leave the key out instead") from None
-    for node in _nodes(parsed.parsed):
-        _check_function(node)
-    for name in _roots(parsed.parsed):
+    except RecursionError:
+        raise ExpressionError("is nested too deep") from None
+    for function in functions:
+        _check_function(function)
+    for name in roots:
         if name not in known:
             column = max(text.find(name), 0) + 1
             raise ExpressionError(
@@ -85,8 +89,6 @@ def _roots(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_function(node: Mapping[str, Any]) -> None:
-    if node["type"] != "function_expression":
-        return
     name, given = node["value"], len(node["children"])
     function = Functions.FUNCTION_TABLE.get(name)
     if function is None:

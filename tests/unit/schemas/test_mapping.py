@@ -42,6 +42,7 @@ def test_a_usual_mapping_takes_ten_lines_of_yaml(tmp_path: Path) -> None:
         ("value.a || usr.b", "did you mean value.usr?"),
         ("message.user", "begins with message at column 1"),
         ("value." + "x" * 3000, "characters, 2000 are allowed"),
+        ("(" * 900 + "value" + ")" * 900, "is nested too deep"),
     ],
 )
 def test_an_expression_that_can_never_work_names_source_field_expression_and_column(
