@@ -181,6 +181,13 @@ def test_a_record_too_large_for_dead_letters_leaves_its_place_there() -> None:
     assert (headers[names.ERROR_PARTITION], headers[names.ERROR_OFFSET]) == ("3", "5")
 
 
+def test_names_of_headers_count_in_bytes() -> None:
+    raw = record({"text": "hi"}, headers=(("語" * 1000, b"x"),))
+    letter, headers = letter_of(effects_of(raw, source(), max_blob_bytes=1000))
+    assert "語" * 1000 not in dict(letter.headers)
+    assert "it stays where it lay" in headers[names.ERROR_MESSAGE]
+
+
 def test_a_blob_above_the_limit_is_parked() -> None:
     raw = record({"user": "ann", "text": "x" * 1100})
     _, headers = letter_of(effects_of(raw, source(), max_blob_bytes=1000))
