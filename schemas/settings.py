@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.addresses import Endpoint, Servers
 from schemas.budgets import BudgetSettings
 from schemas.errors import ConfigurationError
 from schemas.mapping import IngestSettings
@@ -43,7 +44,7 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """The broker, the topics' names and shapes, and how clients reach them."""
 
-    bootstrap_servers: str = Field(
+    bootstrap_servers: Servers = Field(
         "127.0.0.1:9092",
         description="Where the broker is: host:port, comma-separated. Commands on this machine find that of "
         "`memostream up` by themselves.",
@@ -291,7 +292,7 @@ _TOKENS_PER_MINUTE: Final = "Tokens that one worker sends and is answered in a m
 class LLMSettings(Section):
     """An OpenAI-compatible chat endpoint: OpenAI, Volcengine, vLLM, Ollama, llama.cpp, ..."""
 
-    base_url: str | None = Field(None, description="OpenAI's own if null.")
+    base_url: Endpoint | None = Field(None, description="OpenAI's own if null.")
     api_key: SecretStr | None = Field(None, description="Set the variable instead, so that it stands in no file.")
     model: str = Field("gpt-4o-mini", description="Name of the model, as the endpoint knows it.")
     temperature: NonNegativeFloat = Field(0.2, description="How freely the model words its answers.")
@@ -330,7 +331,7 @@ class EmbeddingSettings(Section):
         description="How the endpoint is spoken to: openai suits Ollama, LM Studio, vLLM and Volcengine, too; jina is "
         "Jina's own, which is told what the vectors are for.",
     )
-    base_url: str | None = Field(None, description="An endpoint that speaks OpenAI's API; that of `llm` if null.")
+    base_url: Endpoint | None = Field(None, description="An endpoint that speaks OpenAI's API; that of `llm` if null.")
     api_key: SecretStr | None = Field(
         None, description="Key of that endpoint; that of `llm` if null and the endpoint is the same."
     )

@@ -10,7 +10,12 @@ from pydantic import BaseModel, ValidationError
 _ITEMS: Final = {"additional_user_profiles": "topic", "overwrite_user_profiles": "topic"}
 
 # For people who write YAML.
-_PLAINER: Final = {"missing": "is missing", "tuple_type": "must be a list"}
+_PLAINER: Final = {
+    "missing": "is missing",
+    "tuple_type": "must be a list",
+    "model_type": "must hold keys and values",
+    "dict_type": "must hold keys and values",
+}
 
 
 def spoken(path: Sequence[str | int]) -> str:

@@ -9,7 +9,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import ConfigurationError
-from schemas.settings import KafkaSettings, Settings, load_settings
+from schemas.settings import KafkaSettings, LLMSettings, Settings, load_settings
 
 EXAMPLE = Path(__file__).parents[3] / "config.yaml.example"
 
@@ -106,6 +106,32 @@ def test_an_empty_variable_and_an_empty_section_count_as_unset(tmp_path: Path) -
 def test_variables_of_other_parts_are_no_settings(tmp_path: Path) -> None:
     environ = {"MEMOSTREAM_DATA_DIR": "d", "MEMOSTREAM_TEST_KAFKA": "k", "MEMOSTREAM_EMBEDDED_CACHE": "c"}
     assert read(tmp_path, environ) == Settings()
+
+
+@pytest.mark.parametrize(
+    "servers", ["", ",", "h:", "h:x", "h:65536", "http://h:9092", "[::1", "h\0:9", "a" * 64 + ":9092"]
+)
+def test_addresses_that_no_client_could_use_are_refused_when_they_are_read(servers: str) -> None:
+    with pytest.raises(ValidationError, match="must be host:port"):
+        KafkaSettings(bootstrap_servers=servers)
+
+
+@pytest.mark.parametrize("servers", ["h", "h:9092", " a.b-c_d:1 , 10.0.0.1:2", "[::1]:9092", "kafka-0.kafka.svc.:9092"])
+def test_addresses_of_brokers_are_taken_in_the_forms_that_clients_take(servers: str) -> None:
+    assert KafkaSettings(bootstrap_servers=servers).bootstrap_servers == servers
+
+
+@pytest.mark.parametrize(
+    "url", ["", "host/v1", "ftp://h", "http://", "http://[::x", "http://h:x", "http://" + "a" * 64]
+)
+def test_an_endpoint_that_is_no_url_is_refused_and_not_quoted(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ValidationError, match="must be a URL like"):
+        LLMSettings(base_url=url)
+    assert "hunter2" not in refusal(tmp_path, file="llm: {base_url: 'https://u:hunter2@h:x/v1'}")
+
+
+def test_a_section_that_is_no_section_is_named(tmp_path: Path) -> None:
+    assert "kafka: must hold keys and values" in refusal(tmp_path, file="kafka: 5")
 
 
 def test_an_unknown_key_of_the_file_is_named_with_the_nearest_and_the_file(tmp_path: Path) -> None:
