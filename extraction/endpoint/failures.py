@@ -37,6 +37,15 @@ _REFUSED_CONTENT: Final = (
     "data_inspection_failed",
     "responsibleaipolicyviolation",
 )
+# How servers name an image that they cannot fetch or read, or say that the model sees none (OpenAI, vLLM, llama.cpp).
+_REFUSED_IMAGE: Final = (
+    "invalid_image",
+    "image_url",
+    "image_parse_error",
+    "unsupported image",
+    "image input",
+    "not a multimodal model",
+)
 _NO_QUOTA: Final = (
     "insufficient_quota",
     "billing_hard_limit",
@@ -99,6 +108,10 @@ def _translate_status(error: openai.APIStatusError, now: datetime) -> Memostream
         return ContextTooLong("the conversation is longer than the model's context")
     if is_bad_request and any(word in said for word in _REFUSED_CONTENT):
         return ContentRejected("the endpoint's content filter refused the conversation")
+    if is_bad_request and any(word in said for word in _REFUSED_IMAGE):
+        return ContentRejected(
+            f"the endpoint refused an image (status {status}): it must be able to fetch it, and the model to see"
+        )
     if status in (408, 409, 425, 429) or status >= 500:
         return RetryLater(f"the endpoint is busy or down (status {status})", delay_s)
     if is_bad_request:

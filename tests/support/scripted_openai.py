@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import itertools
 import json
 import re
 from collections import deque
@@ -134,10 +135,10 @@ class Call:
     @property
     def images(self) -> list[str]:
         """The addresses of the images that the first user message shows, each after its number: `0:https://…`."""
-        parts = self.body["messages"][1]["content"]
+        parts = "" if self.kind == "embed" else self.body["messages"][1]["content"]
         if isinstance(parts, str):
             return []
-        labelled = zip(parts, parts[1:], strict=False)
+        labelled = itertools.pairwise(parts)
         return [f"{label['text']}{part['image_url']['url']}" for label, part in labelled if part["type"] == "image_url"]
 
 

@@ -17,7 +17,7 @@ from streams.windowing import WindowPolicy
 from tests.integration.extraction.conftest import Make
 from tests.support import scripted_openai as scripted
 from tests.support.buffer_step import StepRun, context, flush, letters, only_windows, raw
-from tests.support.scripted_openai import ScriptedOpenAI
+from tests.support.scripted_openai import Fault, ScriptedOpenAI
 
 POLICY = ProfilePolicy()
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
@@ -63,6 +63,21 @@ async def test_an_image_that_the_endpoint_refuses_is_its_contents_fault(server: 
         await extract_all(windows_of(blob("image", base64=PNG)), make, server, vision=True)
     assert isinstance(caught.value, ContentRejected)
     assert PNG not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        scripted.bad_request("messages.[1].content.[2].image_url", "Timeout while downloading the picture"),
+        scripted.bad_request("", "llama is not a multimodal model"),
+    ],
+)
+async def test_an_endpoint_that_says_so_is_asked_once(fault: Fault, server: ScriptedOpenAI, make: Make) -> None:
+    server.always = fault
+    with pytest.raises(ContentRejected, match="refused an image") as caught:
+        await extract_all(windows_of(blob("image", base64=PNG)), make, server, vision=True)
+    assert type(caught.value) is ContentRejected
+    assert len(server.calls) == 1
 
 
 async def test_the_images_of_a_window_are_within_the_limit_of_its_tokens() -> None:
