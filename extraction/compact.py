@@ -29,6 +29,21 @@ class Shortened:
     left_out: tuple[Fact, ...] = ()
 
 
+def refuse_late(draft: Draft, policy: ProfilePolicy) -> Draft:
+    """The draft without statements older than their slot that would make it too long.
+
+    Making room for them would take away what was said after them.
+    """
+    for entry in draft.entries:
+        slot = entry.slot
+        if slot is None or entry.joined or not entry.is_changed or tokens_of(entry.content) <= policy.max_memo_tokens:
+            continue
+        if all(fact.occurred_at < slot.occurred_at for fact in entry.facts):
+            unchanged = replace(entry, content=slot.content, facts=(), why="")
+            draft = draft.put({entry.name: unchanged}, dropped=[(fact, "full") for fact in entry.facts])
+    return draft
+
+
 def long_memos(draft: Draft, policy: ProfilePolicy) -> tuple[LongMemo, ...]:
     """The memos over `policy.max_memo_tokens` among those that this update changes."""
     return tuple(
@@ -62,15 +77,16 @@ def shorten_entries(
                 draft = draft.put({}, over_limit=[OverLimit(*entry.name, "not-shortened")])
                 continue
             answer = shorten_by_rule(entry, policy.max_memo_tokens)
-        if equal(answer.memo, entry.content):
+        if tokens_of(answer.memo) >= tokens_of(entry.content):
             draft = draft.put({}, over_limit=[OverLimit(*entry.name, "one-piece")])
             continue
         over_limit = []
         if tokens_of(answer.memo) > policy.max_memo_tokens:
             over_limit.append(OverLimit(*entry.name, "one-piece"))
-        facts = tuple(fact for fact in entry.facts if fact not in answer.left_out)
+        left_out = [fact for fact in entry.facts if fact in answer.left_out]
+        facts = tuple(fact for fact in entry.facts if fact not in left_out)
         shorter, known = settle(replace(entry, content=answer.memo.strip(), facts=facts, why="compact"))
-        dropped = [*((fact, "full") for fact in answer.left_out), *known]
+        dropped = [*((fact, "full") for fact in left_out), *known]
         draft = draft.put({entry.name: shorter}, dropped=dropped, over_limit=over_limit)
     return draft
 

@@ -38,6 +38,11 @@ def label(sub_topic: str, memo: str) -> list[str]:
     return [f"{sub_topic}: {piece}" for piece in pieces_of(memo) or [memo.strip()]]
 
 
+def unlabel(sub_topic: str, piece: str) -> str:
+    """What a piece says of the sub-topic whose label it has; empty where it has another or none."""
+    return piece.removeprefix(f"{sub_topic}: ") if piece.startswith(f"{sub_topic}: ") else ""
+
+
 def tokens_of(memo: str) -> int:
     """As `max_pre_profile_token_size` counts: estimated, and on the high side."""
     return estimate_tokens(memo)

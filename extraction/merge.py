@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from extraction.drafts import Draft, Dropped, DropReason, Entry, SlotName, draft_of, restated
-from extraction.memos import contains, equal, join_memos, label, normalise, pieces_of
+from extraction.memos import contains, equal, join_memos, normalise, pieces_of, unlabel
 from schemas.memory import Fact, Profile, Slot
 from schemas.profile_schema import ProfilePolicy, SubTopic
 
@@ -80,7 +80,6 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, c
     dropped: list[tuple[Fact, str]] = []
     open_slots: list[OpenSlot] = []
     by_name = {(slot.topic, slot.sub_topic): slot for slot in profile.slots}
-    joined = _joined_pieces(profile)
     groups: dict[SlotName, list[Fact]] = {}
     for fact in facts:
         name = fact.topic, fact.sub_topic
@@ -88,7 +87,7 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, c
             dropped.append((fact, "empty"))
         elif not policy.allows(*name):
             dropped.append((fact, "outside"))
-        elif name not in by_name and _is_joined(fact, joined):
+        elif not policy.single_valued(*name) and _is_joined(fact, profile, covers):
             dropped.append((fact, "identical"))
         else:
             groups.setdefault(name, []).append(fact)
@@ -196,16 +195,16 @@ def _find(facts: Sequence[Fact], wanted: Fact) -> int | None:
     return next((number for number, fact in enumerate(facts) if equal(fact.memo, wanted.memo)), None)
 
 
-def _joined_pieces(profile: Profile) -> dict[str, set[str]]:
-    pieces: dict[str, set[str]] = {}
-    for slot in profile.slots:
-        pieces.setdefault(slot.topic, set()).update(normalise(piece) for piece in pieces_of(slot.content))
-    return pieces
-
-
-def _is_joined(fact: Fact, pieces: dict[str, set[str]]) -> bool:
+def _is_joined(fact: Fact, profile: Profile, covers: Covers) -> bool:
     """Whether organize has put what the fact says into another slot of its topic, under the fact's own name."""
-    return {normalise(piece) for piece in label(fact.sub_topic, fact.memo)} <= pieces.get(fact.topic, set())
+    known = [
+        memo
+        for slot in profile.slots
+        if slot.topic == fact.topic
+        for piece in pieces_of(slot.content)
+        if (memo := unlabel(fact.sub_topic, piece))
+    ]
+    return bool(known) and all(any(covers(memo, part) for memo in known) for part in pieces_of(fact.memo))
 
 
 def _insert(facts: Sequence[Fact], content: str) -> Entry:

@@ -181,7 +181,9 @@ def _crowd(draft: Draft, topic: str, policy: ProfilePolicy) -> Crowd | None:
 def _name(draft: Draft, members: Sequence[Entry], wanted: str, policy: ProfilePolicy) -> str:
     """The name that is wanted, if it is free for this: another slot's content must not be written over."""
     topic, own = members[0].topic, [member.sub_topic for member in members]
-    taken = {entry.sub_topic for entry in draft.entries if entry.topic == topic} - set(own)
+    others = [entry for entry in draft.entries if entry.topic == topic and entry not in members]
+    # Also the names of stored slots that were joined elsewhere: one slot cannot be deleted and created at once.
+    taken = {entry.sub_topic for entry in others} | {slot.sub_topic for entry in others for slot in entry.stored}
     if policy.slot(topic, own[0]) is not None or not wanted or wanted in taken:
         return own[0]
     return wanted if policy.allows(topic, wanted) and not policy.single_valued(topic, wanted) else own[0]

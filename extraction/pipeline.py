@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from extraction.compact import LongMemo, Shortened, long_memos, shorten_entries
+from extraction.compact import LongMemo, Shortened, long_memos, refuse_late, shorten_entries
 from extraction.drafts import Draft, changes_of
 from extraction.embed import embed
 from extraction.merge import Answer, MergePlan, resolve
@@ -100,6 +100,7 @@ class Pipeline:
         if crowds := crowds_of(draft, policy):
             joins = await meter.count_unless_refused(self._steps.organize(crowds, policy))
             draft = join_entries(draft, crowds, joins or (), policy)
+        draft = refuse_late(draft, policy)
         if items := long_memos(draft, policy):
             shortened = await meter.count_unless_refused(self._steps.compact(items, policy))
             draft = shorten_entries(draft, items, shortened or [None] * len(items), policy)

@@ -45,7 +45,9 @@ def applied(before: Profile, update: MemoryUpdate) -> Profile:
 
 def _row(held: Slot) -> ProfileRow:
     times = (held.occurred_at, START, START, START)
-    return ProfileRow(held.profile_id, held.topic, held.sub_topic, held.content, 0, held.message_ids, (), *times)
+    return ProfileRow(
+        held.profile_id, held.topic, held.sub_topic, held.content, held.update_hits, held.message_ids, (), *times
+    )
 
 
 def _slot(row: ProfileRow) -> Slot:
