@@ -56,6 +56,10 @@ bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/out
 bench-quality: $(DEV) ## What the configured provider finds in conversations, scored; ARGS="--users 50" is a try
 	$(BIN)/python -m benchmarks.quality $(ARGS)
 
+.PHONY: bench-extraction
+bench-extraction: $(DEV) ## What windows cost in model calls and prompt tokens; ARGS="--records FILE" names other records
+	$(BIN)/python -m benchmarks.extraction $(ARGS)
+
 .PHONY: format
 format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
