@@ -41,8 +41,8 @@ _LEAD_IN: Final = re.compile(
     r"|me too|me neither"
     r"|same here|that's \w+|that is \w+|in fact|right now|currently|lately|these days|of course"
     r"|funny enough|as for me"
-    r"|for me|well then|unfortunately|luckily|sadly|I see|I agree|I think|I guess|I know|I believe|I mean"
-    r"|I would say"
+    r"|for me|well then|unfortunately|luckily|sadly|I see(?=,| that\b| I\b)|I agree|I think"
+    r"|I guess|I know|I believe|I mean|I would say"
     r"|now|nowadays|at the moment|on (?:the )?weekends|in my (?:free|spare) time"
     r"|you know|to be honest|besides|then|because|since|although|though|yours truly)\b[,.!:\s-]*)+(?=\S)",
     re.IGNORECASE,

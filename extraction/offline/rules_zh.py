@@ -14,19 +14,32 @@ _LEAD_IN: Final = re.compile(
     r"(?=.))+(?=我|家)"
 )
 _SAME_SUBJECT: Final = re.compile(
-    r"(?:今年.*岁|\d+岁|住在|来自|喜欢|也喜欢|不喜欢|讨厌|在.+(?:工作|上班|读书|上学)|是一?[名个位]"
+    r"(?:今年.*岁|\d+岁|住在|来自|喜欢|也喜欢|不喜欢|讨厌|(?:现在|目前)?在.+(?:工作|上班|读书|上学|做.+|当.+)|是一?[名个位]"
+    r"|不吃|不喝|不能[吃喝]|会[说讲弹]|每天|周末"
     r"|是.{2,6}人$"
     r"|有[一两三\d]|养了|家里|毕业于|单身|已婚)"
 )
+_JOINED_BY: Final = re.compile(r"^(?:但是?|不过|而且|并且|还)")
 _TALK: Final = re.compile(
     r"^(?:知道|记|觉得|想问|问|说|看|的问题|的意思|明白|了解|懂|可以|就|再|先|选|要去|想去|想找|想吃|还想"
     r"|想知道|想要|要找|需要|希望|饿|渴|累|没有了|没有问题|没事)"
 )
 _ADVERBS: Final = (
     r"(?:也|都|真的|真|很|非常|特别|最|一直|现在|目前|平时|经常|常常|还"
-    r"|就|比较|挺|其实|最近|刚刚?|已经|从小就?|曾经?|以前)*"
+    r"|就|比较|挺|其实|最近|刚刚?|已经|从小就?|曾经?|以前|还是|也是)*"
 )
-_ABOUT_CHAT: Final = re.compile(r"^(?:你|您|这|那|它|他|她|什么|哪|怎么|吃完|逛|听你|问题|时间|空|点|一个问题|没)")
+_ABOUT_CHAT: Final = re.compile(
+    r"^(?:你|您|这|那|它|他|她|什么|哪|怎么|吃完|逛|听你|问题|时间|空|点|一个问题|没)"
+    # What is being looked for, and things without a name.
+    r"|酒店|宾馆|餐馆|饭店|餐厅|景点|^(?:[吃喝玩去看]的?|东西)$"
+)
+# Somebody is on the way or wants something: an errand, no relation.
+_ERRAND: Final = re.compile(r"^(?:一?[个位])?.{1,4}(?:来|要|想|说|告诉|问|让|在)")
+_PRIVATE: Final = re.compile(r"^(?:问题|意思|酒店|订单|电话|手机|需求|要求|身份证|密码|邮箱|地址|账号|银行卡)")
+_SURNAMES: Final = (
+    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶余潘杜戴夏钟汪田"
+    "任姜范方石姚谭廖邹熊金陆郝孔崔康毛邱秦江史顾侯邵孟龙段雷钱汤尹黎乔贺龚"
+)
 
 _OCCUPATIONS: Final = re.compile(
     r"(?:老师|教师|医生|护士|律师|工程师|程序员|设计师|会计|厨师|司机|学生|研究生|记者|演员|歌手|作家"
@@ -39,7 +52,7 @@ _CHILDREN: Final = re.compile(r"孩子|儿子|女儿|宝宝|小孩|双胞胎")
 _FAMILY: Final = re.compile(
     r"爸|妈|父亲|母亲|父母|哥哥?|弟弟?|姐姐?|妹妹?|爷爷|奶奶|外公|外婆|姥姥|姥爷|叔叔|阿姨|家人|亲戚"
 )
-_PARTNER: Final = re.compile(r"老公|老婆|丈夫|妻子|爱人|女朋友|男朋友|女友|男友|对象|未婚[夫妻]")
+_PARTNER: Final = re.compile(r"老公|老婆|丈夫|妻子|先生|太太|爱人|女朋友|男朋友|女友|男友|对象|未婚[夫妻]")
 _FRIENDS: Final = re.compile(r"朋友|同学|室友|闺蜜|邻居")
 _INTERESTS: Final = (
     ("foods", r"吃|菜|火锅|烤|面|饭|甜|辣|水果|海鲜|蛋糕|巧克力|零食|肉|鱼|饺子|粥"),
@@ -74,6 +87,9 @@ def _rule(pattern: str, topic: str, sub_topic: str, memo: str = "{0}", happened:
     return _Rule(re.compile(_ADVERBS + pattern + r"(?:了|呢|啊|呀|哦|吧|的)?$"), topic, sub_topic, memo, happened)
 
 
+_WITH: Final = (
+    r"(?:[和跟](?:我的?)?(?:家人|父母|爸妈|先生|太太|老公|老婆|丈夫|妻子|孩子|男朋友|女朋友|室友|朋友)(?:一起)?)?"
+)
 _PLACE: Final = r"([\u4e00-\u9fffA-Za-z·]{2,12}?)"
 _RULES: Final = (
     _rule(r"(?:的名字)?(?:叫|叫做|的名字是)([\u4e00-\u9fffA-Za-z·]{1,12}?)", "basic_info", "name", "{1}"),
@@ -88,7 +104,12 @@ _RULES: Final = (
         "{1}",
         True,
     ),
-    _rule(rf"(?:家)?(?:住在|定居在|生活在|居住在){_PLACE}", "contact_info", "city", "{1}"),
+    _rule(
+        rf"{_WITH}(?:家)?(?:住在?|定居在|生活在|居住在)(?!.*(?:酒店|宾馆|民宿)){_PLACE}", "contact_info", "city", "{1}"
+    ),
+    _rule(rf"(?:的)?家在{_PLACE}", "contact_info", "city", "{1}"),
+    _rule(rf"是([{_SURNAMES}][\u4e00-\u9fff]{{1,2}}(?<![生座人员师者控族手粉]))", "basic_info", "name", "{1}"),
+    _rule(r"是?(\d{4}年(?:\d{1,2}月)?(?:\d{1,2}[日号])?)(?:出)?生", "basic_info", "birth_date", "{1}"),
     _rule(
         rf"(?:来自|出生在|出生于|从小在|老家在|老家是|的老家是|的老家在|的家乡是){_PLACE}(?:长大)?",
         "basic_info",
@@ -98,6 +119,17 @@ _RULES: Final = (
     _rule(r"是([\u4e00-\u9fff]{2,6}人)", "basic_info", "hometown", "{1}"),
     _rule(r"(?:在|就职于|任职于)(.{2,20}?)(?:工作|上班|任职)", "work", "company", "{1}"),
     _rule(r"(?:在)(.{2,20}?)(?:读书|上学|念书|读大学|学习|读研|上大学)", "education", "school", "在{1}读书"),
+    _rule(r"(?:今年)?(?:上|读)?(大[一二三四]|高[一二三]|初[一二三]|研[一二三])", "education", "school", "{1}"),
+    _rule(r"在?读(?:研究生|博士|大学|高中|初中|研|博)", "education", "school"),
+    _rule(r"在(?:.{2,12}?)(?:做|当)([\u4e00-\u9fff]{2,8})", "work", "title", "{1}"),
+    _rule(r"会[说讲](.{2,12}?)", "basic_info", "language_spoken", "{1}"),
+    _rule(r"会(?:弹|拉|吹|唱|画|跳|骑|滑|游泳|编程|书法|下[围象]?棋).{0,8}?", "interest", "skills"),
+    _rule(r"正?在(?:学|练)(?!校|期)(.{1,10}?)", "interest", "learning"),
+    _rule(
+        r"(?:每(?:天|周|个?月|年|晚|个?周末)|周末)(?!.*[要想请帮吗?？])(?:.{3,18}?)",
+        "lifestyle",
+        "habits",
+    ),
     _rule(r"(?:毕业于)(.{2,20}?)", "education", "school", "毕业于{1}"),
     _rule(r"(?:学的是|的专业是|主修)(.{2,15}?)(?:专业)?", "education", "major", "{1}"),
     _rule(r"(?:的工作是|的职业是|从事|做的是)(.{2,15}?)(?:工作|行业)?", "work", "title", "{1}"),
@@ -119,9 +151,15 @@ _RULES: Final = (
     _rule(r"(?:单身|已婚|未婚)", "demographics", "marital_status"),
     _rule(r"(?:对).{1,10}过敏", "health", "conditions"),
     _rule(r"(?:有|患有|得了)(?:糖尿病|高血压|哮喘|抑郁症|失眠|过敏|.{1,6}病)", "health", "conditions"),
-    _rule(r"(?:吃素|是素食者|不吃.{1,8}?|不喝.{1,8}?)", "health", "diet"),
+    _rule(r"(?:失眠|近视).{0,6}?", "health", "conditions"),
+    _rule(r"(?:吃素|是(?:纯素|素食)(?:主义)?者|不能?[吃喝].{1,8}?)", "health", "diet"),
     _rule(r"(?:讨厌|不喜欢|不爱|受不了|反感|害怕|怕(?!我))(.{1,20}?)", "psychological", "dislikes"),
     _rule(r"(?:梦想|的梦想是|的目标是|想当|想成为|想学)(.{2,20}?)", "psychological", "goals"),
+    _rule(
+        r"(?:下个?月|下周|明年|今年|年底|暑假|寒假|国庆|春节)(?:我?要|会|打算|准备|计划)(.{2,18}?)",
+        "psychological",
+        "goals",
+    ),
     # Most plans in a chat are errands of the day; these reach further.
     _rule(
         r"(?:打算|计划|准备|想)(?:在?(?:今年|明年|后年|将来|以后|未来|毕业后|退休后|下半年).{1,18}?"
@@ -134,7 +172,9 @@ _LIKES: Final = re.compile(
     _ADVERBS + r"(?:喜欢|爱|热爱|喜爱|爱好是?|的爱好是|的兴趣是|擅长|迷上了?|对(?=.+感兴趣))(.{1,25})$"
 )
 _HAS: Final = re.compile(_ADVERBS + r"(?:有|养了?|家有|家里有|家养了?|家里养了?)(.{1,20}?)(?:了)?$")
-_MINE: Final = re.compile(r"^的?(.{1,8}?)(?:是|叫|在|有|喜欢|今年|很|已经)(.{1,20})$")
+_MINE: Final = re.compile(
+    r"^的?(.{1,8}?)(?:(?:是|叫|在|有|喜欢|今年|很|已经)(?:.{1,20})|(?:怀孕|去世|退休|毕业|结婚|离婚|出生)了?)$"
+)
 _OWN_MINE: Final = re.compile(r"^的(.{1,8}?)(?:是|叫|在|有|今年)(.{1,20})$")
 
 
@@ -145,8 +185,8 @@ def statements(text: str) -> Iterator[Statement]:
         for part in _CLAUSE_ENDS.split(sentence.strip('。！!.~～…"”“ ')):
             clause = _LEAD_IN.sub("", part.strip("。！!.~～ "))
             # 我叫李雷，今年28岁，住在上海: the later clauses have the same subject.
-            if speaker and _SAME_SUBJECT.match(clause):
-                clause = "我" + clause
+            if speaker and _SAME_SUBJECT.match(same := _JOINED_BY.sub("", clause)):
+                clause = "我" + same
             speaker = clause.startswith("我") and not clause.startswith("我们")
             if not speaker or clause.endswith(("吗", "么", "呢")):
                 continue
@@ -165,7 +205,7 @@ def _read(rest: str) -> Statement | None:
     if match := _LIKES.match(rest):
         return (
             None
-            if _ABOUT_CHAT.match(match[1])
+            if _ABOUT_CHAT.search(match[1])
             else Statement("interest", _interest_of(match[1]), shorten(_bare(rest)), liked=_bare(match[1]))
         )
     if match := _HAS.match(rest):
@@ -176,7 +216,7 @@ def _read(rest: str) -> Statement | None:
 
 
 def _having(rest: str, thing: str) -> Statement | None:
-    if _ABOUT_CHAT.match(thing):
+    if _ABOUT_CHAT.search(thing) or _ERRAND.match(thing):
         return None
     for pattern, topic, sub_topic in (
         (_PETS, "lifestyle", "pets"),
@@ -196,7 +236,11 @@ def _having(rest: str, thing: str) -> Statement | None:
 
 def _being(rest: str) -> Statement | None:
     match = re.match(_ADVERBS + r"(?:是|当)(?:一[名个位])?(.{1,20}?)(?:了|的)?$", rest)
-    if match is None or _ABOUT_CHAT.match(match[1]) or match[1].startswith(("说", "想", "来", "要", "去", "第")):
+    if (
+        match is None
+        or _ABOUT_CHAT.search(match[1])
+        or match[1].startswith(("说", "想", "来", "要", "去", "第", "在", "比较", "喜欢"))
+    ):
         return None
     if _OCCUPATIONS.search(match[1]):
         return Statement("work", "title", shorten(match[1]))
@@ -214,9 +258,10 @@ def _about_mine(rest: str) -> Statement | None:
         (_FRIENDS, "friends"),
     ):
         if relative is not None and (head := pattern.match(relative[1])) and len(head[0]) >= len(relative[1]) - 2:
-            return Statement("family", sub_topic, shorten(rest.removeprefix("的")))
+            memo = shorten(re.sub(r"^的|的$|(?<=喜欢)(.+)了$", r"\1", rest))
+            return None if re.search(r"[吃喝玩看]$", memo) else Statement("family", sub_topic, memo)
     own = _OWN_MINE.match(rest)
-    if own is None or _ABOUT_CHAT.match(own[2]) or re.match(r"问题|意思|酒店|订单|电话|需求|要求", own[1]):
+    if own is None or _ABOUT_CHAT.search(own[2]) or _PRIVATE.match(own[1]):
         return None
     if _PETS.search(own[1]):
         return Statement("lifestyle", "pets", shorten(own[0].removeprefix("的")))

@@ -34,6 +34,22 @@ from tests.unit.extraction.builders import at, memos, said
         ("I used to fish with my dad.", "life_event/past", "used to fish with my dad"),
         ("I want to be a pilot.", "psychological/goals", "wants to be a pilot"),
         ("I’m studying physics at college.", "education/school", "is studying physics at college"),
+        ("I love Radiohead!", "interest/likes", "loves Radiohead"),
+        ("Now I live in Berlin.", "contact_info/city", "Berlin"),
+        ("I'm living in Canada now.", "contact_info/city", "Canada"),
+        ("Hi, I'm George, what's your name?", "basic_info/name", "George"),
+        ("I turned 40 yesterday!", "basic_info/age", "40 years old"),
+        ("I'm in the army.", "work/job", "is in the army"),
+        ("I work at Spotify as a developer.", "work/company", "Spotify"),
+        ("I have one older sister.", "family/relatives", "has one older sister"),
+        ("We're getting married in June, I'm getting married!", "life_event/marriage", "is getting married"),
+        ("Horror movies are my favorite!", "interest/movies", "favorites are horror movies"),
+        ("Gymnastics is my favorite sport.", "interest/sports", "favorite sport is gymnastics"),
+        ("I'm a big fan of J. Cole.", "interest/likes", "is a big fan of J. Cole"),
+        ("I see my therapist every week.", "lifestyle/habits", "sees my therapist every week"),
+        ("I can't eat gluten.", "health/diet", "can't eat gluten"),
+        ("I usually take my dog on walks, but he's at the vet.", "interest/animals", "usually takes my dog on walks"),
+        ('My favorite song is "Yesterday".', "interest/music", 'favorite song is "Yesterday"'),
     ],
 )
 def test_a_first_person_statement_becomes_a_fact_in_its_slot(text: str, slot: str, memo: str) -> None:
@@ -56,12 +72,42 @@ def test_a_first_person_statement_becomes_a_fact_in_its_slot(text: str, slot: st
         "That sounds like fun!",
         "You should try it.",
         "Hi, I'm [user1_name].",
+        "I have a few.",
+        "I'm new to the city.",
+        "I can fly.",
+        "I love the weather.",
+        'I love "Toxic".',
+        "I like to do a lot of the same things.",
+        "I love learning new things.",
+        "I've been playing it for years.",
+        "I've been to a few countries.",
+        "I was a kid.",
+        "I don't have as much time for it anymore.",
         "",
         "...",
     ],
 )
 def test_questions_small_talk_and_what_points_at_the_chat_give_no_fact(text: str) -> None:
     assert extract_by_rules(said(text)).facts == ()
+
+
+@pytest.mark.parametrize(
+    ("heard", "answer", "expected"),
+    [
+        ("I love hiking in the woods.", "Me too! I love hiking.", []),
+        ("I love hiking in the woods.", "I love swimming.", ["loves swimming"]),
+        ("I love hiking in the woods.", "I love hiking in the Alps.", ["loves hiking in the Alps"]),
+        ("Do you like hiking?", "Yes, I love hiking.", ["loves hiking"]),
+        ("Oslo has good woods for hiking.", "I love hiking.", ["loves hiking"]),
+        ("I have a dog.", "I have a dog too.", ["has a dog"]),
+        ("我也很喜欢爬山。", "我喜欢爬山。", []),
+        ("你喜欢爬山吗？", "我喜欢爬山。", ["喜欢爬山"]),
+    ],
+)
+def test_a_taste_that_only_agrees_with_the_other_speaker_is_left(heard: str, answer: str, expected: list[str]) -> None:
+    told, replied = said(heard, answer)
+    facts = extract_by_rules([replace(told, role="assistant"), replied]).facts
+    assert [found.memo for found in facts] == expected
 
 
 def test_a_move_is_a_city_an_event_and_a_line_of_life() -> None:

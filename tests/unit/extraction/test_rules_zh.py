@@ -24,6 +24,17 @@ from tests.unit.extraction.builders import memos, said
         ("我打算明年学日语。", "psychological/goals", "打算明年学日语"),
         ("我妻子是老师。", "family/partner", "妻子是老师"),
         ("我的生日是5月3日。", "basic_info/birth_date", "5月3日"),
+        ("我是王芳。", "basic_info/name", "王芳"),
+        ("我是1990年出生的。", "basic_info/birth_date", "1990年"),
+        ("我家在成都。", "contact_info/city", "成都"),
+        ("我和我先生住在杭州。", "contact_info/city", "杭州"),
+        ("我现在在字节跳动做产品经理。", "work/title", "产品经理"),
+        ("我会说英语和法语。", "basic_info/language_spoken", "英语和法语"),
+        ("我每天早上跑五公里。", "lifestyle/habits", "每天早上跑五公里"),
+        ("我不能吃辣。", "health/diet", "不能吃辣"),
+        ("我下个月要参加上海马拉松。", "psychological/goals", "下个月要参加上海马拉松"),
+        ("我最近在学吉他。", "interest/learning", "最近在学吉他"),
+        ("我老婆怀孕了。", "family/partner", "老婆怀孕了"),
     ],
 )
 def test_a_first_person_statement_becomes_a_fact_in_its_slot(text: str, slot: str, memo: str) -> None:
@@ -39,6 +50,11 @@ def test_a_first_person_statement_becomes_a_fact_in_its_slot(text: str, slot: st
         "你喜欢什么？",
         "我们去哪里吃饭？",
         "好的，我记下了。",
+        "我还是比较喜欢城市便捷酒店北京前门店。",
+        "我有个亲戚来北京。",
+        "我对象好喜欢吃的。",
+        "我的手机号是13800000000。",
+        "我周末想去看电影。",
     ],
 )
 def test_requests_and_small_talk_give_no_fact(text: str) -> None:
