@@ -1,15 +1,18 @@
 """The `memostream` program: its commands, and what becomes of an error."""
 
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 import typer
 
 from cli.commands import doctor, flush, ingest_check, inspect, memory, project, run_system, schema, send, usage, why
-from cli.console import report_error
-from schemas.errors import ConfigurationError, MemostreamError
+from cli.console import note, report_error
+from schemas.errors import ConfigurationError, MemostreamError, RetryLater
 
 FAILED = 1
 MISCONFIGURED = 2
+ADVICE = "`memostream doctor` says what is wrong; `memostream up` runs a broker and a database in this folder"
 
 app = typer.Typer(
     name="memostream",
@@ -30,13 +33,26 @@ def run() -> None:
     Exit codes: 1 failed, 2 something must be configured or called differently, 130 interrupted by Ctrl-C.
     """
     try:
+        refuse_undecodable(sys.argv[1:])
         app(prog_name="memostream")
     except ConfigurationError as error:
         report_error(error)
         sys.exit(MISCONFIGURED)
     except MemostreamError as error:
         report_error(error)
+        if isinstance(error, RetryLater):
+            note(ADVICE)
         sys.exit(FAILED)
+
+
+def refuse_undecodable(arguments: Iterable[str]) -> None:
+    """Raise ConfigurationError for bytes that are no UTF-8: only the name of a file may hold them."""
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            if not Path(argument).exists():
+                raise ConfigurationError(f"argument {number} is no UTF-8; which encoding has the terminal?") from None
 
 
 if __name__ == "__main__":

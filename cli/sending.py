@@ -109,18 +109,21 @@ def open_sources(names: Sequence[str]) -> Input:
             total = None
             continue
         path = Path(name)
-        if not path.is_file():
+        if path.is_dir():
+            raise ConfigurationError(f"{name} is a folder; name the files in it")
+        if not path.exists():
             raise ConfigurationError(f"there is no file {name}; to send it as a message, say whose it is: --user ID")
-        total = None if total is None else total + path.stat().st_size
+        # A pipe, as of `<(...)` in a shell, has no size.
+        total = total + path.stat().st_size if total is not None and path.is_file() else None
 
     async def batches() -> AsyncIterator[Lines]:
         for name in names:
             if name == STDIN:
-                async for batch in _numbered("stdin", _standard_input()):
+                async for batch in _numbered("stdin", _chunks("stdin", sys.stdin.buffer)):
                     yield batch
                 continue
             with _opened(name) as file:
-                async for batch in _numbered(name, _file_chunks(file)):
+                async for batch in _numbered(name, _chunks(name, file)):
                     yield batch
 
     return Input(batches(), total)
@@ -144,21 +147,26 @@ async def _numbered(source: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[
         yield Lines(source, number, [rest], 0)
 
 
+async def _chunks(name: str, file: BinaryIO) -> AsyncIterator[bytes]:
+    """As it comes: what has been read is sent while a pipe is quiet."""
+    # A loop can wait for a pipe or a terminal, but not for a file.
+    waits = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    try:
+        async for chunk in _pipe_chunks(file) if waits else _file_chunks(file):
+            yield chunk
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be read to its end: {type(error).__name__}") from error
+
+
 async def _file_chunks(file: BinaryIO) -> AsyncIterator[bytes]:
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
 
 
-async def _standard_input() -> AsyncIterator[bytes]:
-    """As it comes: what has been read is sent while the pipe is quiet."""
-    # A loop can wait for a pipe or a terminal, but not for a file.
-    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
-        async for chunk in _file_chunks(sys.stdin.buffer):
-            yield chunk
-        return
+async def _pipe_chunks(file: BinaryIO) -> AsyncIterator[bytes]:
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
     try:
         while chunk := await reader.read(CHUNK_BYTES):
             yield chunk

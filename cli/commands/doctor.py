@@ -21,10 +21,10 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     timeout_s: Annotated[
-        float, typer.Option("--timeout", min=0.1, metavar="S", help="Give up a check after so many seconds.")
+        float, typer.Option("--timeout-s", min=0.1, metavar="S", help="Give up a check after so many seconds.")
     ] = 10.0,
     no_model: Annotated[
-        bool, typer.Option("--no-model", help="Ask no model endpoint. Asking costs about ten tokens.")
+        bool, typer.Option("--no-model", help="Ask no model endpoint. Asking costs about 15 tokens.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for a warning, too.")] = False,
     config: ConfigOption = None,

@@ -34,7 +34,9 @@ def flush(
     wait_held: Annotated[
         bool, typer.Option("--wait-held", help="Also wait for windows that are held because an endpoint is away.")
     ] = False,
-    timeout_s: Annotated[float, typer.Option("--timeout-s", min=0.1, help="Give up waiting after this.")] = 300.0,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout-s", min=0.1, metavar="S", help="Give up waiting after so many seconds.")
+    ] = 300.0,
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     verbose: VerboseOption = False,

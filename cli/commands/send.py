@@ -47,7 +47,7 @@ def send(
     assistant: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The assistant's reply, in the same record.")
     ] = None,
-    role: Annotated[str, typer.Option(help="Role of the message: user or assistant.")] = "user",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Role of the message: user or assistant.")] = "user",
     at: Annotated[str | None, typer.Option(metavar="TIME", help="When it was said, RFC 3339. [default: now]")] = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Session of the message.")] = None,
     config: ConfigOption = None,

@@ -1,9 +1,11 @@
 """The program as a shell sees it: help, options, exit codes."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import typer
@@ -11,7 +13,8 @@ from typer.testing import CliRunner
 
 from cli import main
 from cli.flushing import flush_command
-from schemas.errors import ConfigurationError, RetryLater
+from cli.sending import open_sources
+from schemas.errors import ConfigurationError, NotFound, RetryLater
 
 COMMANDS = [
     "up",
@@ -76,7 +79,7 @@ def test_help_imports_no_client_of_kafka_or_postgres() -> None:
 
 @pytest.mark.parametrize(
     ("error", "exit_code"),
-    [(ConfigurationError("the key is wrong"), 2), (RetryLater("the broker is away"), 1)],
+    [(ConfigurationError("the key is wrong"), 2), (NotFound("nothing is known of ann"), 1)],
 )
 def test_our_own_errors_are_one_line_and_an_exit_code(
     error: Exception, exit_code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -94,9 +97,60 @@ def test_our_own_errors_are_one_line_and_an_exit_code(
     assert capsys.readouterr().err == f"error: {error}\n"
 
 
+def test_whoever_cannot_connect_is_told_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise RetryLater("the broker is away")
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(fail)
+    monkeypatch.setattr(main, "app", app)
+    monkeypatch.setattr(sys, "argv", ["memostream"])
+    with pytest.raises(SystemExit) as caught:
+        main.run()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == f"error: the broker is away\n{main.ADVICE}\n"
+
+
 @pytest.mark.parametrize(
-    "named", [[], ["work"], ["--event", "8b0c0f6e-3c1a-4b47-9a53-0c0f7d9a1e11", "work", "title"]]
+    "arguments",
+    [
+        ["send", "--user", "ann", b"caf\xe9"],
+        ["send", "--user", b"caf\xe9", "hello"],
+        ["profile", b"caf\xe9"],
+        ["flush", b"caf\xe9"],
+    ],
 )
+def test_an_argument_that_is_no_utf8_is_an_error_that_says_so(arguments: list[str | bytes]) -> None:
+    done = subprocess.run([sys.executable, "-m", "cli.main", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: argument \d is no UTF-8; .*\n", done.stderr)
+
+
+def test_a_file_may_have_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.jsonl"
+    Path(os.fsdecode(name)).touch()
+    main.refuse_undecodable(["send", os.fsdecode(name)])
+
+
+def test_a_folder_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a folder"):
+        open_sources([str(tmp_path)])
+
+
+async def test_what_comes_through_a_pipe_with_a_name_is_read_to_its_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(b"one\ntwo\n",))
+    writer.start()
+    given = open_sources([str(pipe)])
+    assert given.total_bytes is None
+    assert [line async for batch in given.batches for line in batch.lines if line] == [b"one", b"two"]
+    writer.join()
+
+
+@pytest.mark.parametrize("named", [[], ["work"], ["--event", "8b0c0f6e-3c1a-4b47-9a53-0c0f7d9a1e11", "work", "title"]])
 def test_why_wants_either_a_slot_or_an_event(named: list[str]) -> None:
     assert CliRunner().invoke(main.app, ["why", "ann", *named]).exit_code == 2
 

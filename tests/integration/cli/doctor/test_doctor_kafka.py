@@ -81,7 +81,7 @@ async def test_a_broker_that_never_answers_costs_no_more_than_the_time_out(insta
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         frozen = variables(installed, **{SERVERS: address})
-        found = await faults(frozen, "--no-model", "--timeout", "2", fails=True)
+        found = await faults(frozen, "--no-model", "--timeout-s", "2", fails=True)
     assert [fault.found for fault in found if fault.check == "broker"] == [
         f"{address} takes connections and does not answer as a Kafka broker (TimeoutError)"
     ]

@@ -20,7 +20,7 @@ from tests.support.scripted_openai import (
 KEY = "sk-do-not-show"
 # Of the database of the tests.
 DIMENSION = 256
-TIMEOUT = ("--timeout", "20")
+TIMEOUT = ("--timeout-s", "20")
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ async def test_an_endpoint_that_never_answers_costs_no_more_than_the_time_out(
     asking: CommandLine, server: ScriptedOpenAI
 ) -> None:
     server.always = hang()
-    found = await faults(asking, "--timeout", "5", fails=True)
+    found = await faults(asking, "--timeout-s", "5", fails=True)
     assert "no answer within 5 s" in [fault.found for fault in found if fault.check == "llm"]
 
 
