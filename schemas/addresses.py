@@ -2,13 +2,30 @@
 
 import re
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, SecretStr
 
 MAX_PORT: Final = 65535
 _HOST: Final = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,}")
 _SERVER: Final = re.compile(r"(\[(?P<bracketed>[^\[\]]+)\]|(?P<host>[^\[\]:]+))(:(?P<port>\d{1,5}))?")
+
+_DATABASE_SCHEME: Final = "postgresql+asyncpg://"
+_DATABASE_PLACE: Final = re.compile(r"(\[[^\]]*\]|(?P<host>[^:/?]*))(:\d{1,5})?(/[^?]*)?(\?(?P<options>.*))?")
+# Of asyncpg and of SQLAlchemy's dialect for it; others would fail as unexpected arguments of a function.
+_DATABASE_OPTIONS: Final = frozenset(
+    {
+        *("host", "port", "user", "password", "passfile", "database", "ssl", "direct_tls", "target_session_attrs"),
+        *(
+            "timeout",
+            "command_timeout",
+            "statement_cache_size",
+            "prepared_statement_cache_size",
+            "krbsrvname",
+            "gsslib",
+        ),
+    }
+)
 
 
 def _check_servers(value: str) -> str:
@@ -31,5 +48,22 @@ def _check_endpoint(value: str) -> str:
     return value
 
 
+def _check_database(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if not url.startswith(_DATABASE_SCHEME):
+        raise ValueError(f"must start with {_DATABASE_SCHEME}")
+    # A password may hold anything, also what ends a host elsewhere.
+    found = _DATABASE_PLACE.fullmatch(url.removeprefix(_DATABASE_SCHEME).rpartition("@")[2])
+    if not found or (found["host"] and not _HOST.fullmatch(found["host"])):
+        raise ValueError(f"must be like {_DATABASE_SCHEME}user:password@host:5432/name")
+    for name, _ in parse_qsl(found["options"] or ""):
+        if name == "sslmode":
+            raise ValueError("has the option sslmode, which is libpq's; write ssl=require in place of sslmode=require")
+        if name not in _DATABASE_OPTIONS:
+            raise ValueError("has an option that asyncpg does not take; take it out")
+    return value
+
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database)]
 Servers = Annotated[str, AfterValidator(_check_servers)]
 Endpoint = Annotated[str, AfterValidator(_check_endpoint)]

@@ -4,10 +4,9 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from schemas.addresses import Endpoint, Servers
+from schemas.addresses import DatabaseUrl, Endpoint, Servers
 from schemas.budgets import BudgetSettings
 from schemas.errors import ConfigurationError
 from schemas.mapping import IngestSettings
@@ -29,12 +28,6 @@ from schemas.settings_sources import Layers
 
 BUNDLED_EMBEDDING_MODEL: Final = "wordllama-l2-supercat-256"
 DEFAULT_EMBEDDING_MODEL: Final = "text-embedding-3-small"
-
-
-def _check_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith("postgresql+asyncpg://"):
-        raise ValueError("must start with postgresql+asyncpg://")
-    return value
 
 
 class Section(BaseModel):
@@ -136,7 +129,7 @@ class KafkaSettings(Section):
 class StorageSettings(Section):
     """Postgres with pgvector."""
 
-    database_url: Annotated[SecretStr, AfterValidator(_check_url)] = Field(
+    database_url: DatabaseUrl = Field(
         SecretStr("postgresql+asyncpg://postgres@127.0.0.1:5432/memostream"),
         description="Must start with postgresql+asyncpg://. It holds a password in most places: set the variable "
         "instead.",

@@ -130,6 +130,44 @@ def test_an_endpoint_that_is_no_url_is_refused_and_not_quoted(tmp_path: Path, ur
     assert "hunter2" not in refusal(tmp_path, file="llm: {base_url: 'https://u:hunter2@h:x/v1'}")
 
 
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("postgresql://u:hunter2@h/d", "must start with"),
+        ("postgresql+asyncpg://u:hunter2@h/d?sslmode=require", "write ssl=require"),
+        ("postgresql+asyncpg://u:hunter2@h/d?hunter2=1", "an option that asyncpg does not take"),
+        ("postgresql+asyncpg://u:hunter2@h:x/d", "must be like"),
+        ("postgresql+asyncpg://u:hunter2@" + "h" * 64 + "/d", "must be like"),
+        ("postgresql+asyncpg://u:hunter2@[::1/d", "must be like"),
+    ],
+)
+def test_a_database_url_that_would_fail_in_the_driver_is_refused_and_not_quoted(
+    tmp_path: Path, url: str, complaint: str
+) -> None:
+    message = refusal(tmp_path, file=f"storage: {{database_url: '{url}'}}")
+    assert complaint in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "/d",
+        "h",
+        "h/d",
+        "u:p@h:1/d?ssl=require",
+        "u:p?:/#[x@h/d",
+        "u@[::1]:5432/d",
+        "u:p@/d?host=/run/postgresql",
+        "10.0.0.1/d",
+    ],
+)
+def test_database_urls_are_taken_in_the_forms_that_the_driver_takes(tmp_path: Path, rest: str) -> None:
+    url = f"postgresql+asyncpg://{rest}"
+    storage = read(tmp_path, file=f"storage: {{database_url: '{url}'}}").storage
+    assert storage.database_url.get_secret_value() == url
+
+
 def test_a_section_that_is_no_section_is_named(tmp_path: Path) -> None:
     assert "kafka: must hold keys and values" in refusal(tmp_path, file="kafka: 5")
 
