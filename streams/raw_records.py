@@ -45,7 +45,8 @@ class RawRecord:
     @property
     def size_bytes(self) -> int:
         """Of key, value and headers."""
-        headers_bytes = sum(len(name.encode()) + len(value or b"") + HEADER_OVERHEAD_BYTES for name, value in self.headers)
+        headers_bytes = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
+        headers_bytes += HEADER_OVERHEAD_BYTES * len(self.headers)
         return len(self.key or b"") + len(self.value or b"") + headers_bytes
 
 
