@@ -98,7 +98,9 @@ def shorten_by_rule(entry: Entry, limit_tokens: int) -> Shortened:
     what was kept when it comes again. The newest statement is kept even if it alone is too long.
     """
     # Of repeats, the last one counts.
-    pieces = {normalise(piece): piece for piece in reversed(pieces_of(entry.content))}
+    pieces: dict[str, str] = {}
+    for piece in reversed(pieces_of(entry.content)):
+        pieces.setdefault(normalise(piece), piece)
     stored = {normalise(piece) for slot in entry.stored for piece in pieces_of(slot.content)}
     since = max((slot.occurred_at for slot in entry.stored), default=None)
     older: list[_Unit] = []

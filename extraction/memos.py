@@ -58,9 +58,10 @@ def contains(text: str, memo: str) -> bool:
 
 
 def mentions(text: str, memo: str) -> bool:
-    """True where most words of the memo are in the text in some form: what is left out is missed, rewording is not."""
-    wanted = _words(memo)
-    return 2 * len(wanted & _words(text)) > len(wanted) or normalise(memo) in normalise(text)
+    """True where most words of every piece are in the text in some form: it misses what is left out, not rewording."""
+    held, said = normalise(text), _words(text)
+    wanted = [(normalise(piece), _words(piece)) for piece in pieces_of(memo) or [memo]]
+    return all(2 * len(words & said) > len(words) or piece in held for piece, words in wanted)
 
 
 def _words(text: str) -> frozenset[str]:

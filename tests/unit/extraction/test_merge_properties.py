@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extraction import compact, organize
@@ -18,6 +18,9 @@ from schemas.profile_schema import ProfilePolicy
 from schemas.windows import MessageId
 from tests.unit.extraction.builders import applied, at, contents, fact
 from tests.unit.extraction.deciding import ScriptedSteps, append, join_well, merged, worst_steps
+
+# Each example is a history of merges, and each property is tried with up to three kinds of steps.
+FEWER = settings(max_examples=50)
 
 CITY = ("contact_info", "city")
 WORDS = [
@@ -78,6 +81,7 @@ Make = Callable[[st.DataObject | None], Steps]
 
 
 @ANY
+@FEWER
 @given(histories, st.data())
 def test_every_fact_is_in_a_change_or_dropped_with_a_reason(
     steps: Make, said: list[list[Fact]], data: st.DataObject
@@ -94,6 +98,7 @@ def test_every_fact_is_in_a_change_or_dropped_with_a_reason(
 
 
 @ANY
+@FEWER
 @given(histories, st.data())
 def test_slots_are_unique_never_empty_and_changed_once_a_window(
     steps: Make, said: list[list[Fact]], data: st.DataObject
@@ -110,6 +115,7 @@ def test_slots_are_unique_never_empty_and_changed_once_a_window(
 
 
 @ANY
+@FEWER
 @given(histories, st.data())
 def test_only_topics_of_the_windows_facts_are_changed(steps: Make, said: list[list[Fact]], data: st.DataObject) -> None:
     held = Profile()
@@ -120,6 +126,7 @@ def test_only_topics_of_the_windows_facts_are_changed(steps: Make, said: list[li
 
 
 @GOOD
+@FEWER
 @given(histories)
 def test_limits_hold_with_answers_that_heed_them(steps: Make, said: list[list[Fact]]) -> None:
     held = Profile()
@@ -134,6 +141,7 @@ def test_limits_hold_with_answers_that_heed_them(steps: Make, said: list[list[Fa
             assert tokens_of(item.content) <= 2 * POLICY.max_memo_tokens
 
 
+@FEWER
 @given(histories, st.data())
 def test_with_any_answers_what_is_over_a_limit_is_noted_and_stays_below_the_hard_one(
     said: list[list[Fact]], data: st.DataObject
@@ -156,6 +164,7 @@ def test_with_any_answers_what_is_over_a_limit_is_noted_and_stays_below_the_hard
 
 
 @pytest.mark.parametrize(("steps", "policy"), [(by_rules, ROOMY), (by_rules, FEW_SUB_TOPICS), (well, FEW_SUB_TOPICS)])
+@FEWER
 @given(histories)
 def test_the_same_window_again_changes_nothing(steps: Make, policy: ProfilePolicy, said: list[list[Fact]]) -> None:
     held = Profile()
@@ -166,6 +175,7 @@ def test_the_same_window_again_changes_nothing(steps: Make, policy: ProfilePolic
 
 # Only a first one: in a slot that is full already, news take the place of older statements that a window repeats.
 @pytest.mark.parametrize("policy", [POLICY, SHORT_MEMOS])
+@FEWER
 @given(histories)
 def test_a_first_window_that_does_not_fit_changes_nothing_when_it_comes_again(
     policy: ProfilePolicy, said: list[list[Fact]]
@@ -182,6 +192,7 @@ def assert_known(steps: Make, policy: ProfilePolicy, window: list[Fact], held: P
 
 
 @GOOD
+@FEWER
 @given(histories, st.lists(st.sampled_from("ab"), min_size=4, max_size=4), st.randoms())
 def test_the_order_of_windows_of_different_users_does_not_matter(
     steps: Make, windows: list[list[Fact]], owners: list[str], shuffler: random.Random
@@ -202,6 +213,7 @@ def test_the_order_of_windows_of_different_users_does_not_matter(
 
 
 @ANY
+@FEWER
 @given(histories, st.data())
 def test_what_was_said_earlier_takes_nothing_away_from_what_was_said_later(
     steps: Make, said: list[list[Fact]], data: st.DataObject
@@ -222,6 +234,7 @@ def test_what_was_said_earlier_takes_nothing_away_from_what_was_said_later(
 
 
 @ANY
+@FEWER
 @given(
     st.permutations([(city, day) for day, city in enumerate(["Oslo", "Paris", "Oslo", "Lima", "Paris"])]),
     st.data(),
