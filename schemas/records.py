@@ -283,7 +283,7 @@ def describe_validation_error(error: ValidationError, limit: int = 5) -> str:
     lines = []
     for item in found[:limit]:
         path = ".".join(str(part) for part in item["loc"] if part not in BLOB_TYPES) or "value"
-        lines.append(f"{path}: {item['msg']}")
+        lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
     if len(found) > limit:
         lines.append(f"and {len(found) - limit} more")
     return "; ".join(lines)

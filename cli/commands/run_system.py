@@ -57,7 +57,7 @@ def up(
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     roles: Annotated[
-        str, typer.Option(help="Roles of the worker; none for no worker.")
+        str, typer.Option(metavar="ROLES", help="Roles of the worker; none for no worker.")
     ] = "ingest,buffer,extraction,relay",
 ) -> None:
     """Run a broker, a database and a worker on this machine, until Ctrl-C. The data stays.
