@@ -1,5 +1,6 @@
 """Accounts for every record of `chat-messages` in a range: reads what each stage holds, then classifies in batches."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ async def audit(settings: Settings, wanted: Range, *, quiet: bool) -> Tally:
             with translated("auditing"):
                 async with engine.connect() as connection:
                     stages = await _read_stages(scanner, settings, topics, connection)
+                    tally.held = stages.held
                     total = sum(max(0, stop[number] - begin[number]) for number in stop)
                     with _progress(total, quiet=quiet) as advance:
                         async for records in scanner.scan(topic, begin, stop):
@@ -149,7 +151,9 @@ async def _read_stages(
     buffered = await read_buffered(settings.kafka)
     pending: dict[Place, list[PendingUnit]] = {}
     await _read_unfinished(scanner, topics, pending)
+    reasons: Counter[str] = Counter()
     async for held in all_held(connection):
+        reasons[held.reason] += 1
         if isinstance(held.record, Window):
             _add_pending(pending, held.record, "held")
     # The snapshot of the look-ups that follow must be a later one.
@@ -161,6 +165,7 @@ async def _read_stages(
         buffered_blobs={(blob.key.project_id, blob.key.user_id, blob.blob_id) for blob in buffered.blobs},
         pending=pending,
         pending_blobs={unit.blob for units in pending.values() for unit in units},
+        held=reasons,
     )
 
 

@@ -73,6 +73,7 @@ class Stages:
 
     `read_up_to` is the buffer agent's next offset by partition; `refused` are the places of the buffer agent's dead
     letters; `buffered` and `pending` are by place; `buffered_blobs` and `pending_blobs` are the blobs of those.
+    `held` counts the held windows and commands by why they are.
     """
 
     read_up_to: Mapping[int, int]
@@ -81,6 +82,7 @@ class Stages:
     buffered_blobs: Collection[BlobKey] = frozenset()
     pending: Mapping[Place, Sequence[PendingUnit]] = field(default_factory=dict)
     pending_blobs: Collection[BlobKey] = frozenset()
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Decoded:
 class Tally:
     """Counts by outcome; they sum up to the records seen. `missing` holds the places of what is lost.
 
+    `held` is that of the stages, whatever range is looked at.
+
     What looks lost, refused or sent twice may be the original of a copy that lies further on: such a record is put off
     until `settle`, when all copies are known.
     """
@@ -113,6 +117,7 @@ class Tally:
     missing: list[Place] = field(default_factory=list)
     put_off: dict[Place, Outcome] = field(default_factory=dict)
     copied: set[Place] = field(default_factory=set)
+    held: Mapping[str, int] = field(default_factory=dict)
 
     def add(self, place: Place, outcome: Outcome) -> None:
         """Count a record; once for each."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from cli.audit_rules import OUTCOMES, Outcome, Tally
-from cli.console import out, plain_table
+from cli.console import out, plain_table, printable
 
 MISSING_SHOWN: Final = 20
 
@@ -32,6 +32,7 @@ def audit_document(tally: Tally) -> dict[str, Any]:
         "records": tally.records,
         "counts": {outcome: tally.counts[outcome] for outcome in OUTCOMES},
         "missing": [{"partition": partition, "offset": offset} for partition, offset in tally.missing],
+        "held": dict(tally.held),
         "agrees": tally.agrees,
     }
 
@@ -49,6 +50,9 @@ def print_audit(tally: Tally) -> None:
     table.add_section()
     table.add_row("sum", f"{tally.records:,}")
     console.print(table)
+    if tally.held:
+        reasons = ", ".join(f"{printable(reason)} {count:,}" for reason, count in sorted(tally.held.items()))
+        console.print(Text(f"held windows, by reason: {reasons}", "dim"))
     if tally.missing:
         places = ", ".join(f"{partition}/{offset}" for partition, offset in tally.missing[:MISSING_SHOWN])
         more = f" and {len(tally.missing) - MISSING_SHOWN:,} more" if len(tally.missing) > MISSING_SHOWN else ""

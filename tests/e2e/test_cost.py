@@ -107,8 +107,10 @@ async def test_a_user_over_a_budget_is_held_until_the_budget_is_raised_and_other
                     await asyncio.to_thread(tight.run, "send", "-", stdin=line)
                 await asyncio.to_thread(tight.run, "flush", "--all")
             assert worker.output().count("budget.reached") == 1
-            counts = (await asyncio.to_thread(tight.document, "audit"))["counts"]
+            document = await asyncio.to_thread(tight.document, "audit")
+            counts = document["counts"]
             assert (counts["applied"], counts["held"], counts["missing"]) == (3, 1, 0)
+            assert document["held"] == {"budget": 1}
         generous = CommandLine(variables.folder, environment)
         with ExitStack() as stack:
             await asyncio.to_thread(stack.enter_context, generous.background("worker", until="worker.started"))
