@@ -3,7 +3,6 @@ that they were written from. Writes benchmarks/out/quality-<model>.json."""
 
 import argparse
 import asyncio
-import logging
 import os
 import platform
 import re
@@ -39,7 +38,6 @@ HALVES: Final[dict[str, Sequence[str]]] = {
 
 def main() -> int:
     options = _options()
-    logging.disable(logging.ERROR)
     try:
         settings = load_settings(options.config)
         document = asyncio.run(_measure(settings, options))

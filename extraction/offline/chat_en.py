@@ -70,7 +70,8 @@ THIS_CHAT: Final = re.compile(
     r"|.*\b(?:those things|you|your|theirs|do that)\b"
 )
 VAGUE_STATE: Final = re.compile(
-    r"\b(?:you|your|it|that|them|those|theirs|there)$|\b(?:you|your)\b|^(?:definitely|always (?:here|on)|the opposite"
+    r"\b(?:you|your|it|that|them|those|theirs|there)$|^now$|\b(?:you|your)\b"
+    r"|^(?:definitely|always (?:here|on)|the opposite"
     r"|one|old|serious|starving|kind of|nervous|new (?:to|at|in)|learning(?:$| on| a lot)|(?:still )?an? beginner"
     r"|interested in a lot|a kid|a child|a teenager|a baby|little|younger?|always learning|learning new)\b"
 )

@@ -22,7 +22,7 @@ _AGE: Final = re.compile(
     r"(?:(?P<years>\d{1,2})(?:$|,)|(?P<old>\d{1,3}|[a-z]+(?:[- ][a-z]+)?) years? (?:old|of age))"
 )
 _AGE_RANGE: Final = re.compile(r"in (?:my|our) ((?:early |mid |late )?(?:\w+ties|teens))\b")
-_ADVERBS: Final = re.compile(rf"^(?:{ADVERBS} )+")
+_ADVERBS: Final = re.compile(rf"^(?:(?:{ADVERBS}|now) )+")
 _MARITAL: Final = re.compile(
     r"(?:(?:happily|recently|newly|currently|still|not|never|a) )*"
     r"(?:married|single|divorced|divorcee|engaged|widowed|separated|widow|widower"

@@ -116,12 +116,14 @@ def _read(clause: str) -> Statement | None:
     if favorite := _FAVORITE_IS.match(clause):
         return favorite_thing(favorite["thing"], favorite["plural"], favorite["kind"])
     if clause[:3].lower() == "my ":
-        return about_mine(clause[3:].strip())
+        return about_mine(ASIDE.sub("", clause[3:].strip()))
     match = _STATEMENT.match(clause)
     if match is None:
         return None
     verb = match["verb"].lower()
-    rest = re.sub(r"(?:,? (?:too|as well|though|actually|either|myself))+$", "", (match["rest"] or "").strip())
+    rest = re.sub(
+        r"(?:,? (?:too|as well|though|actually|either|myself|(?:right |for )?now))+$", "", (match["rest"] or "").strip()
+    )
     rest = ASIDE.sub("", rest)
     adverb = match["adverb"].lower()
     if verb in ("used", "like") and rest.startswith("to ") and verb == "used":
