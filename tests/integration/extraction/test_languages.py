@@ -42,9 +42,9 @@ async def test_the_rules_give_chinese_facts_events_and_summary() -> None:
     update = await update_of(extractor, HELD)
     assert contents(applied(HELD, update)) == {
         "contact_info/city": "杭州",
-        "interest/foods": "喜欢吃面; 喜欢吃火锅",
+        "interest/foods": "喜欢吃面; 平时很喜欢吃火锅",
     }
-    assert [gist.text for gist in update.extraction.gists] == ["搬到杭州"]
+    assert [gist.text for gist in update.extraction.gists] == ["搬到杭州了"]
     assert CHINESE.search(update.extraction.summary or "")
 
 
