@@ -76,6 +76,17 @@ def test_a_slot_that_others_are_joined_into_takes_their_windows_over(name: str) 
     assert (after.sub_topic, after.content, after.window_ids) == (name, "Python, Rust", (earlier, WINDOW))
 
 
+def test_a_slot_that_says_already_what_is_joined_into_it_takes_its_sources_over() -> None:
+    earlier = uuid4()
+    tools = replace(row("tools", "Rust"), window_ids=(earlier,))
+    into = replace(change("languages", "Python, Rust", "b0/3"), before="Python, Rust", joined=("tools",))
+    into = replace(into, occurred_at=EARLIER)
+    rows = [tools, row("languages", "Python, Rust")]
+    decided, (after,) = decide_changes(rows, [into, change("tools", None)], [WINDOW], NOW, uuid4)
+    assert [item.is_published for item in decided] == [False, True]
+    assert (after.message_ids, after.window_ids, after.occurred_at) == (("b0/3",), (earlier, WINDOW), EARLIER)
+
+
 def test_the_latest_message_ids_are_kept_each_once() -> None:
     before = row("company", "Acme", *(f"b0/{index}" for index in range(MAX_MESSAGE_IDS)))
     _, (after,) = decide_changes([before], [change("company", "Bolt", "b0/7")], [], NOW, uuid4)
