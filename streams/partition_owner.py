@@ -150,9 +150,9 @@ class PartitionOwner(ABC):
         loop = asyncio.get_running_loop()
         pause_at_s = loop.time() + MAX_BUSY_S
         for record in records:
-            # Only a fetch from before a seek can bring an offset twice.
+            # The log was cut or made anew, or was fetched before a seek: what is committed says where to go on.
             if record.offset < self._next_offset:
-                continue
+                raise RetryLater(f"offset {record.offset} came after {self._next_offset - 1}")
             before = len(effects.outgoing)
             self._decide(record, effects)
             effects.counts["records"] += 1
