@@ -9,7 +9,7 @@ from cli.doctor.findings import Finding, failed, ok, unless_faulty, warning
 from schemas.errors import ConfigurationError
 from schemas.policies import checked_policy
 from schemas.project_config import parse_project_config
-from schemas.settings import Settings
+from schemas.settings import BUNDLED_EMBEDDING_MODEL, Settings
 from storage.holding import BUDGET
 from storage.inspection import Extension, HeldSummary, SchemaState, StoredEmbeddings
 
@@ -97,10 +97,16 @@ def judge_embeddings(stored: StoredEmbeddings, dimension: int, model: str | None
         faults.append(
             failed(
                 f"the database holds embeddings of {stored.model}, embedding.model is {model}",
-                f"set embedding.model to {stored.model}, or choose another database",
+                f"choose another database, or {_model_again(stored.model)}",
             )
         )
     return faults or [ok(f"{stored.dimension} dimensions, {stored.model or 'of no model yet'}")]
+
+
+def _model_again(model: str) -> str:
+    if model == BUNDLED_EMBEDDING_MODEL:
+        return "set extraction.provider to offline, as it was when the database was made"
+    return f"set embedding.model to {model}"
 
 
 def judge_held(held: HeldSummary, now: datetime) -> Finding:

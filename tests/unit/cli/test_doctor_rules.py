@@ -10,6 +10,7 @@ import pytest
 from cli.doctor.broker import judge_advertised, judge_broker, judge_refusal
 from cli.doctor.database_rules import (
     MAX_PROJECTS,
+    judge_embeddings,
     judge_entry,
     judge_extension,
     judge_held,
@@ -21,8 +22,8 @@ from cli.doctor.findings import Finding, Result, exit_code, failed, ok, skipped,
 from cli.doctor.groups import judge_group
 from cli.doctor.local import LITTLE_SPACE_BYTES, Folder, judge_folder
 from cli.doctor.topic_rules import judge_topic
-from schemas.settings import BufferSettings, KafkaSettings, Settings
-from storage.inspection import Extension, HeldSummary, SchemaState
+from schemas.settings import BUNDLED_EMBEDDING_MODEL, BufferSettings, KafkaSettings, Settings
+from storage.inspection import Extension, HeldSummary, SchemaState, StoredEmbeddings
 from streams.inspection import Member, TopicLayout
 from streams.listeners import Address, Cluster, Spoken
 from streams.topics import TopicDeclaration, Topics, declarations
@@ -209,3 +210,10 @@ def test_projects_whose_configuration_no_longer_holds_are_named_up_to_a_number()
     assert "event_tags: must be a list (line 1)" in found[0].found
     assert "config set 'project 0' FILE" in str(found[0].fix)
     assert found[-1].found == "2 more projects likewise"
+
+
+def test_whoever_goes_from_rules_to_a_model_is_not_sent_to_the_bundled_embeddings() -> None:
+    (fault,) = judge_embeddings(StoredEmbeddings(256, BUNDLED_EMBEDDING_MODEL), 256, "text-embedding-3-small")
+    assert fault.fix == (
+        "choose another database, or set extraction.provider to offline, as it was when the database was made"
+    )

@@ -149,7 +149,7 @@ async def test_embeddings_of_another_model(installed: CommandLine, database_url:
     await execute(database_url, "UPDATE schema_info SET embedding_model = 'their-model'")
     fault = await only_fault(installed)
     assert "the database holds embeddings of their-model" in fault.found
-    assert fault.fix == "set embedding.model to their-model, or choose another database"
+    assert fault.fix == "choose another database, or set embedding.model to their-model"
 
 
 async def test_users_who_wait_for_an_endpoint(installed: CommandLine, database_url: str) -> None:
