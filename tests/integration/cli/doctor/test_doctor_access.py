@@ -18,6 +18,8 @@ from tests.support.diagnosis import faults, only_fault, variables
 
 USER = "memo"
 PASSWORD = "open sesame"
+# A share of it is for the first handshake of a broker that has just started, on a busy machine.
+TIMEOUT = ("--timeout-s", "60")
 
 
 @dataclass(frozen=True)
@@ -105,29 +107,29 @@ async def test_each_way_in_that_the_broker_does_not_open_is_named_with_its_fix(
 ) -> None:
     credentials = {"security_protocol": "SASL_PLAINTEXT", "sasl_username": USER, "sasl_password": PASSWORD}
 
-    fault = await only_fault(at(shell, listeners.password))
+    fault = await only_fault(at(shell, listeners.password), *TIMEOUT)
     assert fault.found == f"{listeners.password} speaks SASL_PLAINTEXT, kafka.security_protocol is PLAINTEXT"
     assert fault.fix == (
         "set kafka.security_protocol to SASL_PLAINTEXT; set kafka.sasl_username and kafka.sasl_password"
     )
 
-    fault = await only_fault(at(shell, listeners.password, **{**credentials, "sasl_password": "wrong one"}))
+    fault = await only_fault(at(shell, listeners.password, **{**credentials, "sasl_password": "wrong one"}), *TIMEOUT)
     assert fault.found == f"{listeners.password} refuses the name or the password"
     assert fault.fix == "check kafka.sasl_username and kafka.sasl_password"
 
-    fault = await only_fault(at(shell, listeners.password, **credentials, sasl_mechanism="SCRAM-SHA-512"))
+    fault = await only_fault(at(shell, listeners.password, **credentials, sasl_mechanism="SCRAM-SHA-512"), *TIMEOUT)
     assert fault.found == f"{listeners.password} offers PLAIN, kafka.sasl_mechanism is SCRAM-SHA-512"
     assert fault.fix == "set kafka.sasl_mechanism to PLAIN"
 
-    fault = await only_fault(at(shell, listeners.tls))
+    fault = await only_fault(at(shell, listeners.tls), *TIMEOUT)
     assert fault.found == f"{listeners.tls} speaks SSL, kafka.security_protocol is PLAINTEXT"
     assert fault.fix == "set kafka.security_protocol to SSL"
 
-    fault = await only_fault(at(shell, listeners.tls, security_protocol="SSL"))
+    fault = await only_fault(at(shell, listeners.tls, security_protocol="SSL"), *TIMEOUT)
     assert fault.found.startswith(f"the certificate of {listeners.tls} is not trusted: ")
     assert fault.fix.startswith("set kafka.ssl_ca_file")
 
-    fault = await only_fault(at(shell, listeners.elsewhere))
+    fault = await only_fault(at(shell, listeners.elsewhere), *TIMEOUT)
     assert "wants its clients to go on at 127.0.0.1:" in fault.found
     assert "advertised.listeners" in fault.fix
 
@@ -135,7 +137,7 @@ async def test_each_way_in_that_the_broker_does_not_open_is_named_with_its_fix(
         at(shell, listeners.password, **credentials),
         at(shell, listeners.tls, security_protocol="SSL", ssl_ca_file=str(listeners.authority)),
     ):
-        found = await faults(right)
+        found = await faults(right, *TIMEOUT)
         assert [fault.check for fault in found] == ["broker-settings", "topics"], found
         assert "creates topics by itself" in found[0].found
 
