@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from schemas.errors import RetryLater
 from schemas.settings import BufferSettings, KafkaSettings
 from streams import buffer_owner, partition_owner
 from streams.buffer_owner import BufferOwner
@@ -47,17 +46,3 @@ async def test_records_that_grow_when_they_are_cut_are_committed_in_parts(monkey
     windows = [window for transaction in committed.transactions for window in only_windows(transaction)]
     texts = [unit.blob_id for window in windows for unit in window.units]
     assert texts == [f"b{n}" for n in range(10) for _ in range(30)]
-
-
-async def test_an_offset_that_goes_back_gives_the_partition_up_and_skips_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    store = MemoryPartitionStore()
-    committed = Committed()
-    monkeypatch.setattr(buffer_owner, "PartitionTransactions", lambda *_: committed)
-    owner = BufferOwner(KafkaSettings(), BufferSettings(), context(), store, lambda *_: None, lambda _: None)
-    monkeypatch.setattr(owner, "_state", PartitionState(store))
-    await owner._process([raw(chat("before"), 7)])
-    with pytest.raises(RetryLater, match="offset 0 came after 7"):
-        await owner._process([raw(chat("of a topic made anew"), 0)])
-    assert committed.next_offsets == [8]
