@@ -203,10 +203,10 @@ def programs(service_folder: Path) -> Iterator[Path]:
 def environment(programs: Path, service_folder: Path) -> dict[str, str]:
     """A terminal 100 characters wide in which the environment is active and nothing is configured."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MEMOSTREAM_")}
-    inherited = {**NODE_ENVIRONMENT, **inherited}
     node = node_programs(service_folder / "node")
     folders = [programs, Path(sys.executable).parent, node, inherited.get("PATH", "")]
     return {
+        **NODE_ENVIRONMENT,
         **inherited,
         "PATH": os.pathsep.join(map(str, folders)),
         "COLUMNS": "100",
