@@ -139,17 +139,18 @@ if DATA.exists():
         lines = (DATA / "personachat-en.jsonl").read_bytes().splitlines()
         score = scored(await expected_facts(lines, Settings()), tmp_path / "facts.jsonl")
         assert score["users_with_facts"] >= 0.8
-        assert score["recall"] >= 0.5
-        assert score["precision"] >= 0.2
+        assert score["recall"] >= 0.7
+        assert score["precision"] >= 0.28
+        assert score["facts_per_user"] <= 8
 
 
 def scored(facts: Facts, file: Path) -> dict[str, float]:
-    """What the scorer beside the data says of facts, one a piece of a slot."""
+    """What the scorer beside the data says of the facts of the second half of the users, one a piece of a slot."""
     found: dict[str, list[str]] = {}
     for user_id, _, _, content in facts:
         found.setdefault(user_id, []).extend(content.split("; "))
     file.write_text("".join(json.dumps({"user_id": user, "facts": memos}) + "\n" for user, memos in found.items()))
-    arguments = [DATA / "personachat-en.jsonl", DATA / "personachat-en.personas.json", file]
+    arguments = [DATA / "personachat-en.jsonl", DATA / "personachat-en.personas.json", file, "--half", "2"]
     done = subprocess.run([sys.executable, SCORER, *arguments], capture_output=True, check=True)
     score: dict[str, float] = json.loads(done.stdout)
     return score
