@@ -150,7 +150,13 @@ def scored(facts: Facts, file: Path) -> dict[str, float]:
     for user_id, _, _, content in facts:
         found.setdefault(user_id, []).extend(content.split("; "))
     file.write_text("".join(json.dumps({"user_id": user, "facts": memos}) + "\n" for user, memos in found.items()))
-    arguments = [DATA / "personachat-en.jsonl", DATA / "personachat-en.personas.json", file, "--half", "2"]
+    arguments: list[str | Path] = [
+        DATA / "personachat-en.jsonl",
+        DATA / "personachat-en.personas.json",
+        file,
+        "--half",
+        "2",
+    ]
     done = subprocess.run([sys.executable, SCORER, *arguments], capture_output=True, check=True)
     score: dict[str, float] = json.loads(done.stdout)
     return score
