@@ -26,7 +26,7 @@ ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
 MAX_BRACES: Final = 200
 
 # Up to the last end of reasoning: chat templates that open it themselves leave the reply without a beginning.
-_REASONING: Final = re.compile(r".*</(?:think|thinking|reasoning)>", re.DOTALL)
+_END_OF_REASONING: Final = re.compile(r"</(?:think|thinking|reasoning)>")
 
 _SHORT_DATE: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -184,7 +184,8 @@ def read_reply(text: str, model: type[ReplyModel], count: int) -> ReplyModel:
 
     Raises InvalidReply.
     """
-    document = _find_object(_REASONING.sub("", text), model) or _find_object(text, model)
+    ends = [match.end() for match in _END_OF_REASONING.finditer(text)]
+    document = (ends and _find_object(text[ends[-1] :], model)) or _find_object(text, model)
     if document is None:
         raise InvalidReply("the answer holds no complete JSON object of the schema")
     try:

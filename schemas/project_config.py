@@ -46,7 +46,7 @@ def parse_project_config(text: str) -> ProjectConfig:
     try:
         values = yaml.SafeLoader("").construct_document(root)
     # YAML turns texts into dates and numbers by itself, and Python refuses some of them.
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         where = _at(error) if isinstance(error, yaml.YAMLError) else "a date or number that cannot be; put it in quotes"
         raise ConfigurationError(f"project configuration: YAML cannot read a value ({where})") from None
     try:
@@ -80,6 +80,11 @@ def _check_shape(text: str) -> None:
         if isinstance(event, yaml.AliasEvent):
             # A few lines of them unfold to more than any memory holds.
             raise ConfigurationError("project configuration: YAML aliases (*name) are not taken; write it out")
+        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
+            # They make of a text what it is not, and PyYAML falls over some that do not fit.
+            raise ConfigurationError(
+                f"project configuration: YAML tags (!name) are not taken (line {event.start_mark.line + 1})"
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

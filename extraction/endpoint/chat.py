@@ -216,7 +216,8 @@ def _text(completion: ChatCompletion) -> str:
         content = next((text for name in _REASONING_FIELDS if (text := getattr(message, name, None))), "")
     if not isinstance(content, str):
         raise RetryLater("the endpoint answered with something that is no text")
-    return content
+    # A lone surrogate, which JSON can spell, could not be sent back to be repaired.
+    return content.encode("utf-8", "replace").decode()
 
 
 def _usage(answered: Answered[ChatCompletion]) -> Usage:

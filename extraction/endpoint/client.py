@@ -20,6 +20,8 @@ Sleep = Callable[[float], Awaitable[None]]
 
 OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 FIRST_WAIT_S: Final = 0.5
+# More than any model reads and writes in one call.
+MAX_CALL_TOKENS: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ async def call(
                 wait_s = _wait_s(error, attempt < max_retries, gate)
                 if wait_s is None:
                     raise translate(error, datetime.now(UTC)) from error
-            except ValueError as error:
-                # The SDK lets a body that is no JSON through as the decoder's error.
+            except (ValueError, OverflowError, RecursionError) as error:
+                # The SDK lets through what falls over a body that is no JSON, nested too deep, or full of digits.
                 raise RetryLater("the endpoint answered with something unreadable") from error
             spent_s += time.perf_counter() - begin
         await sleep(wait_s or FIRST_WAIT_S * 2**attempt * (1.0 - jitter() / 2.0))
@@ -87,9 +89,12 @@ async def call(
 
 
 def token_count(counted: object, name: str) -> int:
-    """A count of a reply's usage, 0 where the server leaves it out, whatever the SDK's types promise."""
+    """A count of a reply's usage, whatever the SDK's types promise; 0 where it is left out, or cannot be meant.
+
+    What is taken is owed at the gate, added up and written to Postgres, so one absurd figure would stop everybody.
+    """
     value = getattr(counted, name, None)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and 0 <= value <= MAX_CALL_TOKENS else 0
 
 
 def _wait_s(error: openai.OpenAIError, may_retry: bool, gate: Gate) -> float | None:

@@ -130,7 +130,7 @@ class EndpointEmbedder:
         try:
             rows.sort(key=lambda item: item.index)
             vectors = np.stack([_row(item.embedding) for item in rows])
-        except (binascii.Error, AttributeError, ValueError, TypeError) as error:
+        except (binascii.Error, AttributeError, ValueError, TypeError, OverflowError) as error:
             raise RetryLater("the endpoint answered with unreadable embeddings") from error
         if vectors.ndim != 2:
             raise RetryLater("the endpoint answered with unreadable embeddings")

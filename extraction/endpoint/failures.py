@@ -75,13 +75,14 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float:
     """Seconds that a reply's headers ask to wait, 0 where they do not; both forms of Retry-After are read."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return min(milliseconds / 1000, _MAX_RETRY_AFTER_S)
+        return min(max(milliseconds / 1000, 0.0), _MAX_RETRY_AFTER_S)
     value = headers.get("retry-after")
     seconds = _number(value)
     if seconds is None and value:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        # Numbers of any length may stand there.
+        except (ValueError, OverflowError):
             return 0.0
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
     return min(max(seconds or 0.0, 0.0), _MAX_RETRY_AFTER_S)

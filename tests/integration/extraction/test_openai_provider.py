@@ -174,6 +174,12 @@ async def test_a_reply_that_does_not_validate_is_sent_back_once_with_the_error(
     assert "message_indices" in server.calls[1].body["messages"][-1]["content"]
 
 
+async def test_a_reply_that_is_no_unicode_can_be_sent_back_too(server: ScriptedOpenAI, make: Make) -> None:
+    server.script("no JSON \ud800", None)
+    extraction = await make(server).extract(CONVERSATION, Profile(), POLICY)
+    assert (len(extraction.facts), extraction.usage.completions) == (1, 2)
+
+
 @pytest.mark.parametrize("bad", ["no JSON", {"wrong": 1}, {"facts": [{"memo": "x"}]}])
 async def test_a_reply_that_fails_twice_is_rejected(server: ScriptedOpenAI, make: Make, bad: Any) -> None:
     server.script(bad, bad)
@@ -281,7 +287,16 @@ async def test_an_answer_that_is_no_text_is_asked_for_again_later(server: Script
         await make(server).extract(CONVERSATION, Profile(), POLICY)
 
 
-@pytest.mark.parametrize("vector", [{}, {"embedding": [1.0]}, {"index": 0}, {"index": 0, "embedding": [[[1.0]]]}])
+@pytest.mark.parametrize(
+    "vector",
+    [
+        {},
+        {"embedding": [1.0]},
+        {"index": 0},
+        {"index": 0, "embedding": [[[1.0]]]},
+        {"index": 0, "embedding": [10**400]},
+    ],
+)
 async def test_embeddings_that_cannot_be_read_are_asked_for_again_later(
     server: ScriptedOpenAI, make: Make, vector: dict[str, Any]
 ) -> None:

@@ -35,6 +35,7 @@ def read(document: Any, count: int = 2) -> ExtractReply:
         f"maybe {json.dumps({'facts': []})}</think>\n{json.dumps(REPLY)}",
         f"<think>maybe {json.dumps({'facts': []})}, no, better {json.dumps(REPLY)}",
         f"<reasoning>so</reasoning><think>and so</think>{json.dumps(REPLY)}",
+        f"{json.dumps(REPLY)}</think>",
         f"Sure {{here}} it is: {json.dumps(REPLY)} Anything else?",
     ],
 )
@@ -96,6 +97,11 @@ def test_dates_are_in_utc_and_may_end_after_the_year_or_the_month(sent: object, 
 def test_a_time_that_is_none_or_that_no_column_takes_is_refused(sent: object) -> None:
     with pytest.raises(InvalidReply, match="occurred_at"):
         read(event(sent))
+
+
+def test_a_reply_of_megabytes_without_an_answer_is_read_once() -> None:
+    with pytest.raises(InvalidReply):
+        read("a" * 4_000_000)
 
 
 def test_a_number_of_endless_digits_is_refused() -> None:
