@@ -120,17 +120,18 @@ class Accounts:
 
     async def _write_all(self) -> None:
         waiting, self._unwritten = self._unwritten, []
-        while waiting:
-            try:
+        try:
+            while waiting:
                 with translated("writing usage"):
                     # One a transaction: each locks a name.
                     async with asyncio.timeout(WRITE_S), self._deps.engine.begin() as connection:
                         await record_usage(connection, waiting[0])
-            except RetryLater as error:
-                log.warning("usage.not_written", reason=str(error), attempts=len(waiting))
-                break
-            del waiting[0]
-        self._unwritten += waiting
+                del waiting[0]
+        except RetryLater as error:
+            log.warning("usage.not_written", reason=str(error), attempts=len(waiting))
+        finally:
+            # Also when it is cancelled, by the end of an attempt that is cut short.
+            self._unwritten += waiting
 
     def _count(self, attempt: Attempt) -> None:
         known = self._projects.get(attempt.project_id)

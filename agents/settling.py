@@ -45,17 +45,19 @@ class Settler:
         """True when the records are applied or held; `records` are one command, or windows of one blob type.
 
         A user who has to wait is held after `hold_after_s`, or once `full` is set, for then nobody else's records are
-        read; at once where a budget is used up, until the day ends. Waits as long as it takes while Postgres is away.
+        read; at once where a budget is used up, until the day ends. Waits as long as it takes while Postgres is away,
+        and with a forget, which needs no model: held, it would stand behind what it is to remove.
         False, with nothing done, when `is_ours` says that another worker has the records, or after `stop`.
         """
         clock, settings = self._deps.clock, self._deps.extraction
         hold_at_s = clock.monotonic() + settings.hold_after_s
+        may_hold = not has_forget(records)
         failures = 0
         hold_reason = BEHIND_HELD
         hold_until: datetime | None = None
         while is_ours() and not self._stopping.is_set():
             waited = full.is_set() or clock.monotonic() >= hold_at_s
-            must_hold = hold_until is not None or (failures > 0 and waited)
+            must_hold = hold_until is not None or (may_hold and failures > 0 and waited)
             try:
                 if must_hold:
                     await self._hold(user, records, hold_reason, hold_until)
@@ -70,7 +72,7 @@ class Settler:
                     hold_reason = reason_of(error)
                 delay_s = self.backoff_s(failures, error)
                 left_s = hold_at_s - clock.monotonic()
-                if left_s > 0:
+                if left_s > 0 and may_hold:
                     delay_s = min(delay_s, left_s)
                 log.warning(
                     "extraction.waiting",
@@ -81,7 +83,7 @@ class Settler:
                     delay_s=round(delay_s, 3),
                 )
                 # Where holding itself has failed, for Postgres is away, only time helps.
-                await self._sleep(delay_s, None if must_hold else full)
+                await self._sleep(delay_s, full if may_hold and not must_hold else None)
         return False
 
     async def apply(
@@ -133,7 +135,7 @@ class Settler:
         Only the worker that has the user's partition adds to them, so a no stays a no; and where the timer finishes
         the last of them meanwhile, these are simply the next that it takes.
         """
-        if any(isinstance(record, WindowCommand) and is_forget(record) for record, _ in records):
+        if has_forget(records):
             return False
         with translated("looking for held windows"):
             async with self._deps.engine.connect() as connection:
@@ -152,6 +154,10 @@ class Settler:
         if reason == BUDGET:
             return
         log.warning("extraction.held", project_id=user[0], user_id=user[1], records=len(records), reason=reason)
+
+
+def has_forget(records: Records) -> bool:
+    return any(isinstance(record, WindowCommand) and is_forget(record) for record, _ in records)
 
 
 def is_forget(command: WindowCommand) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -428,3 +429,23 @@ async def test_a_forget_does_not_wait_for_the_next_day(engine: AsyncEngine) -> N
     assert await bench.rows(held_windows, "user_id") == []
     assert await bench.rows(users, "user_id") == []
     assert await bench.rows(usage, "user_id", "prompt_tokens") == [(None, 10)]
+
+
+async def test_a_forget_that_cannot_be_done_yet_is_not_put_behind_what_it_removes(engine: AsyncEngine) -> None:
+    bench = Bench(engine, Spender(), budget={"user_tokens_a_day": 10})
+    await bench.settle(chat_window("a", "one"))
+    await bench.settle(chat_window("b", "two", offset=1))
+    asked_at: list[datetime] = []
+    back_at = bench.now + timedelta(seconds=2 * bench.deps.extraction.hold_after_s)
+
+    async def end_offsets() -> dict[tuple[str, int], int]:
+        asked_at.append(bench.now)
+        if bench.now < back_at:
+            raise RetryLater("the broker is away")
+        return {}
+
+    bench.settler = Settler(replace(bench.deps, end_offsets=end_offsets))
+    await bench.settle(command("forget-user", offset=2))
+    assert asked_at[-1] >= back_at
+    assert await bench.rows(held_windows, "user_id") == []
+    assert await bench.rows(users, "user_id") == []
