@@ -15,7 +15,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 def unify_name(value: str) -> str:
     """A topic's or sub_topic's name as profiles hold it: lower case, words joined by `_`. Raises ValueError."""
-    name = re.sub(r"\s+", "_", _CONTROL.sub(" ", value).strip().lower())
+    # A semicolon parts what is said in a memo, and where slots are joined their names stand in one.
+    name = re.sub(r"[\s;；]+", "_", _CONTROL.sub(" ", value).strip().lower())
     if not name or len(name) > MAX_NAME_CHARACTERS:
         raise ValueError(f"must hold 1 to {MAX_NAME_CHARACTERS} characters")
     return name

@@ -62,7 +62,11 @@ class EndpointEmbedder:
             if len(texts) > 1:
                 middle = len(texts) // 2
                 first, spent = await self._embed_in_parts(texts[:middle])
-                second, more = await self._embed_in_parts(texts[middle:])
+                try:
+                    second, more = await self._embed_in_parts(texts[middle:])
+                except MemostreamError as error:
+                    error.add_usage(spent)
+                    raise
                 return np.concatenate([first, second]), spent + more
             if len(texts[0]) < SMALLEST_TEXT_CHARACTERS:
                 raise

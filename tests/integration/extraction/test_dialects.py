@@ -242,6 +242,16 @@ async def test_texts_too_long_together_are_embedded_apart_and_one_too_long_by_it
     assert any(call.body["input"] == [long.strip()[:89]] for call in server.calls if call.kind == "embed")
 
 
+async def test_the_part_that_was_embedded_counts_where_the_other_fails(server: ScriptedOpenAI, make: Make) -> None:
+    extractor = make(server, llm={"max_retries": 0})
+    extraction = await extractor.extract(said("event: moved to Oslo", "event: has a garden"), Profile(), POLICY)
+    server.fail("embed", scripted.context_too_long(), None, scripted.server_error())
+    with pytest.raises(RetryLater) as caught:
+        await extractor.merge(extraction, Profile(), POLICY)
+    assert caught.value.usage is not None
+    assert caught.value.usage.embedding_calls == 1
+
+
 async def test_an_embedding_that_is_refused_without_a_reason_is_unexplained(server: ScriptedOpenAI, make: Make) -> None:
     server.embed_always = scripted.unexplained()
     with pytest.raises(UnexplainedRefusal):

@@ -50,6 +50,10 @@ def test_names_and_texts_are_brought_into_one_form() -> None:
     assert reply.summary is None
 
 
+def test_no_name_holds_what_parts_the_statements_of_a_memo() -> None:
+    assert read({"facts": [{**FACT, "sub_topic": "tea; milk；rice"}]}).facts[0].sub_topic == "tea_milk_rice"
+
+
 @pytest.mark.parametrize("indices", [[], [2], [-1], ["x"], None])
 def test_unknown_message_indices_are_refused(indices: object) -> None:
     with pytest.raises(InvalidReply, match="message_indices"):
