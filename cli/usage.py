@@ -22,7 +22,7 @@ class Period:
     def of(cls, first: date | None, last: date | None, today: date) -> "Period":
         """Up to today, and 30 days long, where nothing else is said; raises ConfigurationError for no day at all."""
         last = last or today
-        first = first or last - timedelta(days=DEFAULT_DAYS - 1)
+        first = first or date.fromordinal(max(1, last.toordinal() - DEFAULT_DAYS + 1))
         if first > last:
             raise ConfigurationError(f"--since {first} must not be after --until {last}")
         return cls(first, last)
@@ -30,7 +30,8 @@ class Period:
     @property
     def bounds(self) -> tuple[datetime, datetime]:
         """The first moment, and the first one after the period."""
-        return _midnight(self.first), _midnight(self.last) + timedelta(days=1)
+        # Nothing is recorded on the last day that there is.
+        return _midnight(self.first), _midnight(min(self.last, date.max - timedelta(days=1))) + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
