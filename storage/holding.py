@@ -118,20 +118,6 @@ async def due(connection: AsyncConnection, worker: str, now: datetime, limit: in
     return [held_record(row) for row in sorted(claimed.all(), key=lambda row: int(row.number))]
 
 
-async def still_claimed(connection: AsyncConnection, worker: str, ledger_id: UUID) -> bool:
-    """Whether the claim stands; locks the row, so that it does until the transaction ends."""
-    query = (
-        select(held_windows.c.ledger_id)
-        .where(
-            held_windows.c.ledger_id == ledger_id,
-            held_windows.c.claimed_by == worker,
-            held_windows.c.claimed_until > func.clock_timestamp(),
-        )
-        .with_for_update()
-    )
-    return (await connection.execute(query)).first() is not None
-
-
 async def release(connection: AsyncConnection, ledger_ids: Collection[UUID]) -> int:
     """Remove records that are done, in the transaction that applies them; the user's next is due at once.
 

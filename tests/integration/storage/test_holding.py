@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.holding import HeldRecord, due, first_held_reason, hold, read_held, release, reschedule, still_claimed
+from storage.holding import HeldRecord, due, first_held_reason, hold, read_held, release, reschedule
 from storage.tables import held_windows
 from tests.integration.storage.builders import NOW, command, position, unit, window
 
@@ -54,9 +54,8 @@ async def test_a_claim_that_ran_out_is_lost_to_the_next_worker(engine: AsyncEngi
         await connection.execute(update(held_windows).values(claimed_until=NOW - timedelta(days=9999)))
     assert [again.attempts for again in await _due(engine, "w2")] == [2]
     async with engine.begin() as connection:
-        assert not await still_claimed(connection, "w1", held.ledger_id)
         await reschedule(connection, "w1", held.ledger_id, NOW + timedelta(minutes=1), "gave it back too late")
-        assert await still_claimed(connection, "w2", held.ledger_id)
+        assert await due(connection, "w3", NOW + timedelta(minutes=2), 10, 30.0) == []
 
 
 async def test_a_rescheduled_record_stays_first_and_waits(engine: AsyncEngine) -> None:
