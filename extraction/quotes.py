@@ -11,6 +11,8 @@ from schemas.windows import MessageId
 
 # Of a longer quote its beginning is kept: it says where to look, and is no copy of the conversation.
 MAX_QUOTE_CHARACTERS: Final = 300
+# Inside of so many longer words they are looked for; a text that repeats one letter holds a quote at every place.
+MAX_PLACES: Final = 1000
 
 BLANK: Final = " "
 # Marks that keyboards and models write in different ways, by what they all count as.
@@ -64,12 +66,14 @@ def find_span(words: str, text: str) -> tuple[int, int] | None:
 
 
 def _find(wanted: str, normal: _Normal) -> tuple[int, int] | None:
-    start = normal.text.find(wanted)
-    while start >= 0:
+    start = -1
+    for _ in range(MAX_PLACES):
+        start = normal.text.find(wanted, start + 1)
+        if start < 0:
+            break
         end = start + len(wanted)
         if _is_border(normal, start) and _is_border(normal, end):
             return normal.starts[start], normal.ends[end - 1]
-        start = normal.text.find(wanted, start + 1)
     return None
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.quotes import MAX_QUOTE_CHARACTERS, QuoteFinder, find_span
+from extraction.quotes import MAX_PLACES, MAX_QUOTE_CHARACTERS, QuoteFinder, find_span
 from schemas.conversation import Message
 from schemas.memory import Quote
 from schemas.windows import MessageId
@@ -107,3 +107,10 @@ def test_whole_words_of_a_text_are_found_in_it_however_they_are_written(words: l
     quoted = unicodedata.normalize(form, cases[data.draw(st.sampled_from(sorted(cases)))])
     if any(character.isalnum() for character in written):
         assert find_span(quoted, text) is not None
+
+
+@pytest.mark.parametrize(("words_before", "standing"), [(400, "a"), (MAX_PLACES, None)])
+def test_words_inside_of_longer_ones_are_passed_over_so_often_and_no_more(
+    words_before: int, standing: str | None
+) -> None:
+    assert found("a", "aa " * words_before + "a") == standing
