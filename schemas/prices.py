@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Price = Annotated[Decimal, Field(ge=0)]
+# Within what sums of years can hold.
+Price = Annotated[Decimal, Field(ge=0, le=1_000_000_000, decimal_places=20)]
 
 
 class ModelPrice(BaseModel):

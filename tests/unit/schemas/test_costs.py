@@ -53,3 +53,9 @@ def test_tokens_without_a_price_make_the_cost_unknown_instead_of_nothing(model: 
 
 def test_no_tokens_cost_nothing_also_of_a_model_without_a_price() -> None:
     assert cost_of(Usage(completions=1), "unheard-of", PRICES) == 0
+
+
+@pytest.mark.parametrize("price", ["NaN", "Infinity", -1, "1e100000", "1e-100000"])
+def test_a_price_that_no_column_could_hold_is_refused(price: object) -> None:
+    with pytest.raises(ValueError, match="prompt_per_million"):
+        PriceSettings.model_validate({"models": {"m": {"prompt_per_million": price}}})
