@@ -1,6 +1,7 @@
 """A topic of another shape ends in profiles: ten lines of YAML, a dry run, a worker."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,12 +49,15 @@ def encoded(value: Any) -> bytes:
 
 
 def produce(kafka: KafkaSettings, topic: str, values: Sequence[Any]) -> None:
-    """Without keys, over all partitions in turn."""
+    """Without keys, over all partitions in turn, a millisecond apart: records of one have no order over partitions."""
+    first_ms = int(time.time() * 1000) - len(values)
 
     async def send() -> None:
         async with producer(kafka) as client:
             for number, value in enumerate(values):
-                await client.send_and_wait(topic, encoded(value), partition=number % PARTITIONS)
+                await client.send_and_wait(
+                    topic, encoded(value), partition=number % PARTITIONS, timestamp_ms=first_ms + number
+                )
 
     asyncio.run(send())
 

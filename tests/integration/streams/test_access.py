@@ -7,6 +7,7 @@ from tests.support.guarded_broker import guarded_broker
 
 USER = "memo"
 PASSWORD = "open sesame"
+MISSPELT = "open barley"
 
 
 def shell(folder: Path, broker: str, database_url: str, prefix: str, password: str) -> CommandLine:
@@ -34,6 +35,6 @@ async def test_the_whole_path_runs_on_a_broker_that_asks_for_a_password(
             assert allowed.document("audit")["counts"]["applied"] == 1
         assert PASSWORD not in worker.output()
 
-        refused = shell(tmp_path, guarded.address, database_url, topic_prefix, "wrong").run("worker", fails=True)
+        refused = shell(tmp_path, guarded.address, database_url, topic_prefix, MISSPELT).run("worker", fails=True)
         assert "check kafka.bootstrap_servers and, where it asks for them, the credentials" in refused.stderr
-        assert "wrong" not in refused.stderr
+        assert MISSPELT not in refused.stderr
