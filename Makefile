@@ -46,7 +46,7 @@ check: $(DEV) ## Lint, formatting, types and import contracts
 
 .PHONY: test
 test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile tests)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder tests)
 
 .PHONY: bench
 bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/out
