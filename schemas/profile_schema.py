@@ -38,7 +38,7 @@ class _SlotModel(BaseModel):
 class SubTopic(_SlotModel):
     """One slot. A name alone may stand for it."""
 
-    name: Name = Field(description="Written in lower case with `_` for blanks, whatever is given.")
+    name: Name = Field(description="Written in lower case with `_` for blanks and semicolons, whatever is given.")
     description: Description = Field(None, description="What belongs there; the model reads it.")
     update_description: Description = Field(None, description="How a newer value is joined with the older one.")
     validate_value: bool | None = Field(None, description="Whether a new value is checked before it is kept.")
@@ -56,7 +56,7 @@ class SubTopic(_SlotModel):
 class ProfileTopic(_SlotModel):
     """A topic with its slots."""
 
-    topic: Name = Field(description="Its name; lower case with `_` for blanks, whatever is given.")
+    topic: Name = Field(description="Its name; lower case with `_` for blanks and semicolons, whatever is given.")
     description: Description = Field(None, description="What belongs there; the model reads it.")
     sub_topics: tuple[SubTopic, ...] = Field(description="Its slots; an empty list leaves them to the model.")
 
