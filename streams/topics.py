@@ -1,5 +1,6 @@
 """Topic declarations, their creation when missing, and the check of what exists."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -9,11 +10,14 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, RetryLater
 from schemas.settings import BufferSettings, KafkaSettings
 from streams.clients import admin, translated
 
 TABLE_NAME: Final = "buffer"
+# A broker may not show yet what was made a moment ago.
+MAX_LOOKS: Final = 50
+LOOK_AGAIN_S: Final = 0.2
 # Room for our headers on records that are passed on, beside those of the producer.
 HEADER_ROOM_BYTES: Final = 64 * 1024
 # A RocksDB copy older than half of this is discarded, for it may have missed a tombstone.
@@ -136,16 +140,18 @@ async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
     """
     declared = declarations(kafka, buffer)
     async with admin(kafka) as client:
-        existing = await partition_counts(client, [topic.name for topic in declared])
-        # A team may have made chat-messages before us: its own count rules then.
-        counts = shared_counts(declared, existing)
-        if (misfit := differing_counts(counts)) is not None:
-            raise ConfigurationError(f"{misfit.found}. {misfit.fix}")
-        await _check_settings(client, [topic for topic in declared if topic.name in existing])
-        missing = missing_topics(kafka, declared, existing)
-        if missing:
-            await _create(client, missing)
-    return next(iter(counts.values()), kafka.partitions)
+        for _ in range(MAX_LOOKS):
+            existing = await partition_counts(client, [topic.name for topic in declared])
+            # A team may have made chat-messages before us: its own count rules then.
+            counts = shared_counts(declared, existing)
+            if (misfit := differing_counts(counts)) is not None:
+                raise ConfigurationError(f"{misfit.found}. {misfit.fix}")
+            await _check_settings(client, [topic for topic in declared if topic.name in existing])
+            missing = missing_topics(kafka, declared, existing)
+            if not missing or await _create(client, missing):
+                return next(iter(counts.values()), kafka.partitions)
+            await asyncio.sleep(LOOK_AGAIN_S)
+    raise RetryLater("Kafka: topics exist that the broker does not show yet; start again")
 
 
 def missing_topics(
@@ -250,13 +256,16 @@ async def _check_settings(client: AIOKafkaAdminClient, existing: Sequence[TopicD
             raise ConfigurationError(f"{misfit.found}: {misfit.fix}")
 
 
-async def _create(client: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+async def _create(client: AIOKafkaAdminClient, topics: list[NewTopic]) -> bool:
+    """False where somebody was quicker with one of them, so that theirs must be looked at."""
     with translated("creating topics"):
         response = await client.create_topics(topics)
+    codes = set()
     for name, code, message in (entry[:3] for entry in response.topic_errors):
-        # Another worker may have been quicker.
+        codes.add(code)
         if code not in (0, TopicAlreadyExistsError.errno):
             raise ConfigurationError(f"topic {name} cannot be created: {for_code(code).__name__}: {message}")
+    return TopicAlreadyExistsError.errno not in codes
 
 
 def partition_for(key: bytes, partitions: int) -> int:

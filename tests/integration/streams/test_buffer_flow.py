@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord
 from confluent_kafka import Producer
 
@@ -19,7 +19,7 @@ from schemas.windows import Window, WindowCommand, decode_window
 from streams.buffer_reader import read_buffered
 from streams.buffering import handle
 from streams.clients import admin, producer
-from streams.topics import Topics, ensure_topics, partition_for
+from streams.topics import Topics, ensure_topics, partition_counts, partition_for
 from streams.worker import EXIT_FATAL, run_worker
 from tests.support.buffer_step import chat, flush
 from tests.support.buffer_worker import ROLE, read_all, running_worker, until_all_read, worker_settings
@@ -239,6 +239,29 @@ async def test_partition_counts_that_differ_are_refused_before_the_group_is_join
     assert f"{topics.chat_messages} has {PARTITIONS}" in str(caught.value)
     assert f"{topics.extraction_windows} has {PARTITIONS + 3}" in str(caught.value)
     assert topics.buffer_group not in groups
+
+
+async def test_a_topic_that_the_broker_does_not_show_yet_is_looked_at_before_the_group_is_joined(
+    settings: Settings, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with admin(settings.kafka) as client:
+        await client.delete_topics([topics.extraction_windows])
+        async with asyncio.timeout(30):
+            while topics.extraction_windows in await client.list_topics():
+                await asyncio.sleep(POLL_S)
+        await client.create_topics([NewTopic(topics.extraction_windows, PARTITIONS + 3, 1)])
+    looks = 0
+
+    async def shown_late(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+        nonlocal looks
+        looks += 1
+        counts = await partition_counts(client, names)
+        return counts if looks > 1 else {name: n for name, n in counts.items() if name != topics.extraction_windows}
+
+    monkeypatch.setattr("streams.topics.partition_counts", shown_late)
+    with pytest.raises(ConfigurationError, match=f"{topics.extraction_windows} has {PARTITIONS + 3}"):
+        await ensure_topics(settings.kafka, settings.buffer)
+    assert looks > 1
 
 
 @pytest.mark.parametrize(
