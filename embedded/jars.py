@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ CACHE_VARIABLE = "MEMOSTREAM_EMBEDDED_CACHE"
 LOCK_FILE = Path(__file__).with_name("kafka_jars.sha256")
 _DOWNLOADS_AT_A_TIME = 8
 _DOWNLOAD_TIMEOUT_S = 30
+# Before each other try of a file.
+_WAITS_S = (1.0, 3.0, 9.0)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,16 @@ def maven_context(repo_cache: Path) -> MavenContext:
     return MavenContext(repo_cache=repo_cache, remote_repos=repositories, timeout=_DOWNLOAD_TIMEOUT_S)
 
 
+def _resolved(context: MavenContext, jar: Jar) -> Path:
+    for wait_s in _WAITS_S:
+        try:
+            return context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
+        # A name that is not resolved, a connection that is cut: with 46 files one of them meets it.
+        except (requests.ConnectionError, requests.Timeout):
+            time.sleep(wait_s)
+    return context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
+
+
 def _download(jars: Sequence[Jar], folder: Path, progress: Callable[[str], None]) -> None:
     """Only checked, complete files reach the folder: an interrupted download leaves nothing in the way."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,8 +114,7 @@ def _download(jars: Sequence[Jar], folder: Path, progress: Callable[[str], None]
     context = maven_context(incoming)
 
     def fetch(jar: Jar) -> None:
-        component = context.project(jar.group, jar.artifact).at_version(jar.version)
-        path = component.artifact().resolve()
+        path = _resolved(context, jar)
         check_jar(path, jar)
         path.replace(folder / jar.file_name)
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 
 from embedded.jars import KAFKA_VERSION, Jar, check_jar, classpath, read_lock
 from schemas.errors import ConfigurationError
@@ -58,3 +59,28 @@ def test_a_broken_line_of_the_lock_file_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="not a sum and a coordinate"):
         read_lock(lock)
+
+
+def test_a_download_that_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"a jar"
+    jar = Jar("org.example", "thing", "1.0", hashlib.sha256(content).hexdigest())
+    failures = [requests.ConnectionError("the name is not resolved"), requests.Timeout("no answer")]
+    waits: list[float] = []
+
+    class Repository:
+        def project(self, *_: str) -> "Repository":
+            return self
+
+        at_version = artifact = project
+
+        def resolve(self) -> Path:
+            if failures:
+                raise failures.pop()
+            (tmp_path / "downloaded").write_bytes(content)
+            return tmp_path / "downloaded"
+
+    monkeypatch.setattr("embedded.jars.maven_context", lambda _: Repository())
+    monkeypatch.setattr("embedded.jars.time.sleep", waits.append)
+    (path,) = classpath(cache_dir=tmp_path / "cache", jars=[jar], progress=lambda _: None)
+    assert path.read_bytes() == content
+    assert len(waits) == 2
