@@ -172,8 +172,7 @@ class Installation:
 
     @asynccontextmanager
     async def worker(self, log_format: str) -> AsyncIterator[Background]:
-        variables = {**self.shell.environment, "MEMOSTREAM_WORKER__LOG_FORMAT": log_format}
-        shell = CommandLine(self.shell.folder, variables)
+        shell = self.shell.with_variables(MEMOSTREAM_WORKER__LOG_FORMAT=log_format)
         with ExitStack() as stack:
             started = shell.background("worker", until="worker.started")
             running = await asyncio.to_thread(stack.enter_context, started)
@@ -338,8 +337,7 @@ async def test_no_word_of_a_user_a_prompt_or_a_secret_is_in_the_log(
 
 
 async def test_a_worker_that_is_not_let_in_says_so_without_its_password(installation: Installation) -> None:
-    wrong = {**installation.shell.environment, "MEMOSTREAM_KAFKA__SASL_PASSWORD": f"{BROKER_PASSWORD}2"}
-    shell = CommandLine(installation.shell.folder, wrong)
+    shell = installation.shell.with_variables(MEMOSTREAM_KAFKA__SASL_PASSWORD=f"{BROKER_PASSWORD}2")
     refused = await asyncio.to_thread(shell.run, "worker", fails=True)
     assert "credentials" in refused.stderr
     assert not seen(refused.stdout + refused.stderr)

@@ -56,7 +56,7 @@ def variables(tmp_path: Path, kafka_bootstrap: str, database_url: str, topic_pre
 
 async def test_every_token_that_the_server_served_is_in_the_sums_with_its_cost(variables: CommandLine) -> None:
     async with ScriptedOpenAI(answer, dimension=DIMENSION) as server:
-        shell = CommandLine(variables.folder, {**variables.environment, "MEMOSTREAM_LLM__BASE_URL": server.base_url})
+        shell = variables.with_variables(MEMOSTREAM_LLM__BASE_URL=server.base_url)
         with ExitStack() as stack:
             await asyncio.to_thread(stack.enter_context, shell.background("worker", until="worker.started"))
             server.fail("merge", server_error(), server_error())

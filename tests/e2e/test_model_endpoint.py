@@ -54,7 +54,7 @@ def facts(shell: CommandLine, user: str) -> dict[str, str]:
 
 async def test_the_same_messages_sent_again_ask_the_model_nothing(variables: CommandLine) -> None:
     async with ScriptedOpenAI(dimension=DIMENSION) as server:
-        shell = CommandLine(variables.folder, {**variables.environment, "MEMOSTREAM_LLM__BASE_URL": server.base_url})
+        shell = variables.with_variables(MEMOSTREAM_LLM__BASE_URL=server.base_url)
         with ExitStack() as stack:
             await asyncio.to_thread(stack.enter_context, shell.background("worker", until="worker.started"))
             lines = said("fact contact_info/city: Bergen")
@@ -73,7 +73,7 @@ async def test_the_same_messages_sent_again_ask_the_model_nothing(variables: Com
 
 async def test_while_the_endpoint_is_away_users_are_held_and_applied_when_it_is_back(variables: CommandLine) -> None:
     async with ScriptedOpenAI(dimension=DIMENSION) as server:
-        shell = CommandLine(variables.folder, {**variables.environment, "MEMOSTREAM_LLM__BASE_URL": server.base_url})
+        shell = variables.with_variables(MEMOSTREAM_LLM__BASE_URL=server.base_url)
         server.always = server_error(503)
         with ExitStack() as stack:
             worker = await asyncio.to_thread(stack.enter_context, shell.background("worker", until="worker.started"))

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,10 @@ class CommandLine:
                 **more,
             },
         )
+
+    def with_variables(self, **variables: str) -> "CommandLine":
+        """The same shell, in which these stand instead or beside."""
+        return replace(self, environment={**self.environment, **variables})
 
     def run(self, *arguments: str, stdin: bytes = b"", fails: bool = False, timeout_s: float = DEADLINE_S) -> Done:
         """Run a command in a process of its own; an unexpected failure is an AssertionError with its output."""

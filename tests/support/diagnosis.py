@@ -1,7 +1,7 @@
 """What `memostream doctor` says, as tests look at it."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tests.support.command_line import CommandLine
@@ -15,11 +15,6 @@ class Fault:
     level: str
     found: str
     fix: str
-
-
-def variables(shell: CommandLine, **changes: str) -> CommandLine:
-    """The same shell with other variables."""
-    return replace(shell, environment={**shell.environment, **changes})
 
 
 async def findings(shell: CommandLine, *options: str, fails: bool = False) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,7 +140,7 @@ def test_a_flush_of_all_waits_for_the_sources(shell: CommandLine, kafka: KafkaSe
 def test_a_dry_run_of_a_file_needs_no_broker(shell: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(TICKETS_YAML.replace("TOPIC", "tickets"), encoding="utf-8")
     (tmp_path / "sample.jsonl").write_bytes(orjson.dumps(said("ann", "hello")) + b"\n\n" + orjson.dumps({}) + b"\n")
-    offline = replace(shell, environment={**shell.environment, "MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    offline = shell.with_variables(MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
     shown = offline.documents("ingest-check", "--file", "sample.jsonl", fails=True)
     counts = [(record["offset"], len(record["mapped"]), len(record["refused"])) for record in shown]
     assert counts == [(1, 1, 0), (3, 0, 1)]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -133,7 +132,7 @@ def test_a_topic_made_anew_does_not_lend_its_messages_to_older_facts(shell: Comm
         shell.call("flush", "plain")
         assert city(shell, "plain")["text"] == "Hello! I live in Bergen."
     place = city(shell, "plain")["position"]
-    away = replace(shell, environment={**shell.environment, "MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    away = shell.with_variables(MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert city(away, "plain")["text_missing"] == "unanswered"
 
     administer(kafka, lambda client: client.delete_topics([topic]))
@@ -150,7 +149,7 @@ def test_a_topic_made_anew_does_not_lend_its_messages_to_older_facts(shell: Comm
 
 
 def test_kept_texts_deleted_facts_and_slots_that_never_were(shell: CommandLine, kafka: KafkaSettings) -> None:
-    kept = replace(shell, environment={**shell.environment, "MEMOSTREAM_STORAGE__PERSISTENT_CHAT_BLOBS": "true"})
+    kept = shell.with_variables(MEMOSTREAM_STORAGE__PERSISTENT_CHAT_BLOBS="true")
     with kept.background("worker", until="worker.started"):
         for number, town in enumerate(("Leeds", CITIES["plain"])):
             send(kafka, said("plain", town, id=f"p-{number}"), key=b"plain")

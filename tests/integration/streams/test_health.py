@@ -73,10 +73,6 @@ def probed(tmp_path: Path, kafka_bootstrap: str, database_url: str, topic_prefix
     )
 
 
-def with_port(shell: CommandLine, port: int) -> CommandLine:
-    return CommandLine(shell.folder, {**shell.environment, "MEMOSTREAM_WORKER__HEALTH_PORT": str(port)})
-
-
 @pytest.fixture
 def worker(probed: CommandLine) -> Iterator[Background]:
     with probed.background("worker", until="worker.started") as background:
@@ -99,7 +95,7 @@ async def test_a_worker_without_a_partition_is_ready(
         await client.create_topics([NewTopic(f"{topic_prefix}chat-messages", 1, 1, topic_configs=fitting)])
     other = free_port()
     with ExitStack() as stack:
-        for shell in (probed, with_port(probed, other)):
+        for shell in (probed, probed.with_variables(MEMOSTREAM_WORKER__HEALTH_PORT=str(other))):
             work = shell.background("worker", "--roles", "buffer,extraction", until="worker.started")
             await asyncio.to_thread(stack.enter_context, work)
         for each in (port, other):
@@ -142,9 +138,9 @@ async def test_a_database_that_is_away_is_the_reason_until_it_is_back(
     await server.start()
     try:
         await server.create_database()
-        own = {**probed.environment, "MEMOSTREAM_STORAGE__DATABASE_URL": server.database_url()}
+        own = probed.with_variables(MEMOSTREAM_STORAGE__DATABASE_URL=server.database_url())
         with ExitStack() as stack:
-            work = CommandLine(probed.folder, own).background("worker", until="worker.started")
+            work = own.background("worker", until="worker.started")
             await asyncio.to_thread(stack.enter_context, work)
             await asyncio.to_thread(until, port, is_ready)
             await server.kill()
@@ -163,9 +159,9 @@ async def test_a_broker_that_is_away_is_the_reason_and_the_worker_stays_alive(
     broker = EmbeddedKafka(tmp_path / "broker")
     await broker.start()
     try:
-        own = {**probed.environment, "MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+        own = probed.with_variables(MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS=broker.bootstrap_servers)
         with ExitStack() as stack:
-            work = CommandLine(probed.folder, own).background("worker", "--roles", "buffer", until="worker.started")
+            work = own.background("worker", "--roles", "buffer", until="worker.started")
             await asyncio.to_thread(stack.enter_context, work)
             await asyncio.to_thread(until, port, is_ready)
             await broker.kill()

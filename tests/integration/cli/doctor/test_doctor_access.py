@@ -14,7 +14,7 @@ from embedded import EmbeddedKafka
 from schemas.settings import KafkaSettings
 from streams.clients import admin
 from tests.support.command_line import CommandLine
-from tests.support.diagnosis import faults, only_fault, variables
+from tests.support.diagnosis import faults, only_fault
 
 USER = "memo"
 PASSWORD = "open sesame"
@@ -95,8 +95,7 @@ async def listeners(tmp_path: Path, listener_ports: list[int]) -> AsyncIterator[
 
 
 def at(shell: CommandLine, address: str, **kafka: str) -> CommandLine:
-    return variables(
-        shell,
+    return shell.with_variables(
         MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS=address,
         **{f"MEMOSTREAM_KAFKA__{name.upper()}": value for name, value in kafka.items()},
     )

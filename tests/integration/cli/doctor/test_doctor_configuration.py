@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.diagnosis import findings, only_fault, variables
+from tests.support.diagnosis import findings, only_fault
 
 
 @pytest.mark.parametrize(
@@ -36,15 +36,15 @@ async def test_a_key_of_memobase_without_effect(installed: CommandLine, tmp_path
 
 async def test_a_secret_that_is_wrongly_written_is_not_shown(shell: CommandLine) -> None:
     secret = "mysql://memo:open-sesame@db/memory"
-    fault = await only_fault(variables(shell, MEMOSTREAM_STORAGE__DATABASE_URL=secret))
+    fault = await only_fault(shell.with_variables(MEMOSTREAM_STORAGE__DATABASE_URL=secret))
     assert "storage.database_url: must start with postgresql+asyncpg://" in fault.found
     assert "open-sesame" not in str(fault)
 
 
 async def test_a_folder_that_cannot_be_made(installed: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("in the way")
-    on_disk = variables(
-        installed, MEMOSTREAM_BUFFER__STORE="rocksdb", MEMOSTREAM_BUFFER__DATA_DIR=str(tmp_path / "a-file" / "copies")
+    on_disk = installed.with_variables(
+        MEMOSTREAM_BUFFER__STORE="rocksdb", MEMOSTREAM_BUFFER__DATA_DIR=str(tmp_path / "a-file" / "copies")
     )
     fault = await only_fault(on_disk)
     assert fault.check == "folder"
@@ -54,7 +54,7 @@ async def test_a_folder_that_cannot_be_made(installed: CommandLine, tmp_path: Pa
 
 async def test_a_folder_that_will_be_made_is_not_made_by_doctor(installed: CommandLine, tmp_path: Path) -> None:
     copies = tmp_path / "not" / "yet"
-    on_disk = variables(installed, MEMOSTREAM_BUFFER__STORE="rocksdb", MEMOSTREAM_BUFFER__DATA_DIR=str(copies))
+    on_disk = installed.with_variables(MEMOSTREAM_BUFFER__STORE="rocksdb", MEMOSTREAM_BUFFER__DATA_DIR=str(copies))
     (folder,) = [entry for entry in await findings(on_disk, "--no-model") if entry["check"] == "folder"]
     assert folder["level"] == "ok"
     assert not copies.parent.exists()

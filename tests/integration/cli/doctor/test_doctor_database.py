@@ -13,14 +13,14 @@ from cli.doctor.registry import diagnose
 from schemas.settings import Settings, load_settings
 from tests.conftest import execute, plain_dsn, with_database
 from tests.support.command_line import CommandLine
-from tests.support.diagnosis import faults, only_fault, variables
+from tests.support.diagnosis import faults, only_fault
 
 URL = "MEMOSTREAM_STORAGE__DATABASE_URL"
 PASSWORD = "open sesame"
 
 
 def with_url(shell: CommandLine, url: str) -> CommandLine:
-    return variables(shell, **{URL: url})
+    return shell.with_variables(**{URL: url})
 
 
 def as_user(url: str, user: str, password: str) -> str:
@@ -140,7 +140,7 @@ async def test_tables_of_a_newer_memostream(installed: CommandLine, database_url
 
 
 async def test_embeddings_of_another_dimension(installed: CommandLine) -> None:
-    fault = await only_fault(variables(installed, MEMOSTREAM_EMBEDDING__DIMENSION="128"))
+    fault = await only_fault(installed.with_variables(MEMOSTREAM_EMBEDDING__DIMENSION="128"))
     assert fault.found == "the database holds embeddings of 256 dimensions, embedding.dimension is 128"
     assert fault.fix == "set embedding.dimension to 256, or choose another database"
 

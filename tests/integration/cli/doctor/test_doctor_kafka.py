@@ -14,7 +14,7 @@ from schemas.settings import KafkaSettings
 from streams.clients import admin, consumer, producer
 from streams.topics import Topics
 from tests.support.command_line import CommandLine
-from tests.support.diagnosis import Fault, faults, findings, only_fault, variables
+from tests.support.diagnosis import Fault, faults, findings, only_fault
 
 SERVERS = "MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"
 
@@ -46,20 +46,20 @@ async def test_a_broker_that_is_not_there(installed: CommandLine) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
-        fault = await only_fault(variables(installed, **{SERVERS: address}))
+        fault = await only_fault(installed.with_variables(**{SERVERS: address}))
     assert (fault.check, fault.found) == ("broker", f"nothing answers at {address}")
     assert "set kafka.bootstrap_servers" in fault.fix
 
 
 async def test_what_needs_the_broker_is_skipped_while_it_is_away(installed: CommandLine) -> None:
-    found = await findings(variables(installed, **{SERVERS: "127.0.0.1:1"}), "--no-model", fails=True)
+    found = await findings(installed.with_variables(**{SERVERS: "127.0.0.1:1"}), "--no-model", fails=True)
     skipped = {entry["check"] for entry in found if entry["found"] == "needs broker"}
     assert skipped == {"broker-settings", "topics", "partitions", "sources", "record-times", "groups", "dead-letters"}
     assert {entry["level"] for entry in found if entry["check"] == "database"} == {"ok"}
 
 
 async def test_one_of_two_brokers_that_is_not_there_is_a_warning(installed: CommandLine, kafka_bootstrap: str) -> None:
-    both = variables(installed, **{SERVERS: f"127.0.0.1:1,{kafka_bootstrap}"})
+    both = installed.with_variables(**{SERVERS: f"127.0.0.1:1,{kafka_bootstrap}"})
     assert (await only_fault(both, level="warning")).found == "nothing answers at 127.0.0.1:1"
 
 
@@ -69,7 +69,7 @@ async def test_a_program_that_is_no_broker(installed: CommandLine) -> None:
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        fault = await only_fault(variables(installed, **{SERVERS: address}))
+        fault = await only_fault(installed.with_variables(**{SERVERS: address}))
     assert fault.found.startswith(f"{address} takes connections and does not answer as a Kafka broker")
 
 
@@ -80,7 +80,7 @@ async def test_a_broker_that_never_answers_costs_no_more_than_the_time_out(insta
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        frozen = variables(installed, **{SERVERS: address})
+        frozen = installed.with_variables(**{SERVERS: address})
         found = await faults(frozen, "--no-model", "--timeout-s", "2", fails=True)
     assert [fault.found for fault in found if fault.check == "broker"] == [
         f"{address} takes connections and does not answer as a Kafka broker (TimeoutError)"
@@ -97,8 +97,7 @@ async def test_a_broker_that_never_answers_costs_no_more_than_the_time_out(insta
 async def test_a_client_that_asks_for_more_security_than_the_broker_has(
     installed: CommandLine, protocol: str, fix: str
 ) -> None:
-    guarded = variables(
-        installed,
+    guarded = installed.with_variables(
         MEMOSTREAM_KAFKA__SECURITY_PROTOCOL=protocol,
         MEMOSTREAM_KAFKA__SASL_USERNAME="memo",
         MEMOSTREAM_KAFKA__SASL_PASSWORD="open sesame",
@@ -120,7 +119,7 @@ async def test_missing_topics_are_a_warning_and_stay_missing(
 
 
 async def test_topics_that_may_not_be_created(shell: CommandLine, topics: Topics) -> None:
-    found = await faults(variables(shell, MEMOSTREAM_KAFKA__REPLICATION_FACTOR="3"), fails=True)
+    found = await faults(shell.with_variables(MEMOSTREAM_KAFKA__REPLICATION_FACTOR="3"), fails=True)
     assert f"topic {topics.chat_messages} is missing and cannot be created: InvalidReplicationFactorError" in {
         fault.found for fault in found
     }
@@ -163,7 +162,7 @@ async def test_chat_messages_that_go_after_a_week(shell: CommandLine, kafka: Kaf
 
 
 async def test_topics_with_fewer_copies_than_configured(installed: CommandLine, topics: Topics) -> None:
-    wanting = variables(installed, MEMOSTREAM_KAFKA__REPLICATION_FACTOR="3")
+    wanting = installed.with_variables(MEMOSTREAM_KAFKA__REPLICATION_FACTOR="3")
     found = await of_check(wanting, "topics", fails=False)
     assert f"topic {topics.chat_messages} has 1 of 3 copies: a lost broker loses records" in {f.found for f in found}
     assert "kafka-reassign-partitions" in found[0].fix
@@ -180,7 +179,7 @@ async def test_topics_with_fewer_copies_than_configured(installed: CommandLine, 
 async def test_time_outs_that_the_broker_would_refuse(
     installed: CommandLine, variable: str, value: str, fix: str
 ) -> None:
-    fault = await only_fault(variables(installed, **{f"MEMOSTREAM_KAFKA__{variable}": value}))
+    fault = await only_fault(installed.with_variables(**{f"MEMOSTREAM_KAFKA__{variable}": value}))
     assert fault.check == "broker-settings"
     assert fix in fault.fix
 

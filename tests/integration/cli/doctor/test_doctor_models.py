@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.diagnosis import faults, findings, only_fault, variables
+from tests.support.diagnosis import faults, findings, only_fault
 from tests.support.scripted_openai import (
     Fault,
     ScriptedOpenAI,
@@ -32,8 +32,7 @@ async def server() -> AsyncIterator[ScriptedOpenAI]:
 @pytest.fixture
 def asking(installed: CommandLine, server: ScriptedOpenAI) -> CommandLine:
     """An installation whose facts and embeddings come from the server."""
-    return variables(
-        installed,
+    return installed.with_variables(
         MEMOSTREAM_EXTRACTION__PROVIDER="openai",
         MEMOSTREAM_LLM__BASE_URL=server.base_url,
         MEMOSTREAM_LLM__API_KEY=KEY,
@@ -102,7 +101,7 @@ async def test_a_model_that_the_endpoint_does_not_know(asking: CommandLine, serv
 
 
 async def test_an_endpoint_that_is_not_there(asking: CommandLine) -> None:
-    away = variables(asking, MEMOSTREAM_LLM__BASE_URL="http://127.0.0.1:1/v1")
+    away = asking.with_variables(MEMOSTREAM_LLM__BASE_URL="http://127.0.0.1:1/v1")
     found = await faults(away, *TIMEOUT, fails=True)
     assert [(fault.check, fault.found) for fault in found] == [
         ("llm", "the endpoint cannot be reached"),
