@@ -14,11 +14,16 @@ from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore, PartitionStore
 from streams.buffering import BufferContext, handle
 from streams.raw_records import Effects, Outgoing, RawRecord
+from streams.topics import partition_for
 from streams.windowing import Head, WindowPolicy
 
 START_MS = 1_795_000_000_000
 DAY_MS = 24 * 3600 * 1000
 HOUR_MS = 3600 * 1000
+# Partitions of a topic, the one that user u1 belongs on, and another one.
+FOUR = 4
+HOME = partition_for(b"u1", FOUR)
+AWAY = (HOME + 1) % FOUR
 TOPIC = "chat-messages"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,8 @@ from streams.worker import run_worker
 ROLE: Final = frozenset({"buffer"})
 POLL_S: Final = 0.1
 STOP_TIMEOUT_S: Final = 30.0
+# Past the session of three seconds, so that the other worker takes over.
+FROZEN_S: Final = 4.5
 
 
 def worker_settings(bootstrap_servers: str, topic_prefix: str, *, partitions: int = 4, **buffer: Any) -> Settings:
@@ -126,6 +128,32 @@ async def until_all_read(
             for worker in workers:
                 assert worker.exit_code is None, worker.log_tail()
             await asyncio.sleep(POLL_S)
+
+
+async def until_more(kafka: KafkaSettings, topic: str, workers: Sequence[WorkerProcess]) -> None:
+    """Wait until more has come on a topic, so that the next fault meets workers at work."""
+    before = len(await read_all(kafka, topic))
+    async with asyncio.timeout(60):
+        while len(await read_all(kafka, topic)) <= before:
+            for worker in workers:
+                assert worker.exit_code is None, worker.log_tail()
+            await asyncio.sleep(0.2)
+
+
+async def kill_freeze_kill(
+    workers: list[WorkerProcess], start: Callable[[int], WorkerProcess], progress: Callable[[], Awaitable[None]]
+) -> None:
+    """Kill the first worker, freeze the second past its session, then kill it; each after progress."""
+    await progress()
+    workers[0].kill()
+    workers[0] = start(0)
+    await progress()
+    workers[1].freeze()
+    await asyncio.sleep(FROZEN_S)
+    workers[1].thaw()
+    await progress()
+    workers[1].kill()
+    workers[1] = start(1)
 
 
 async def _assign_all(reader: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:

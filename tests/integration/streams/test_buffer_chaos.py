@@ -14,15 +14,21 @@ from streams.buffer_reader import read_buffered
 from streams.clients import producer
 from streams.topics import Topics, ensure_topics
 from tests.support.buffer_step import chat
-from tests.support.buffer_worker import WorkerProcess, read_all, unread, until_all_read, worker_settings
+from tests.support.buffer_worker import (
+    WorkerProcess,
+    kill_freeze_kill,
+    read_all,
+    unread,
+    until_all_read,
+    until_more,
+    worker_settings,
+)
 
 pytestmark = pytest.mark.chaos
 
 MESSAGES = 6000
 USERS = 60
 PRODUCING_S = 14.0
-# Past the session of three seconds, so that the other worker takes over.
-FROZEN_S = 4.5
 
 
 async def produce(kafka: KafkaSettings, users: int, messages: int, during_s: float) -> None:
@@ -37,17 +43,6 @@ async def produce(kafka: KafkaSettings, users: int, messages: int, during_s: flo
             await asyncio.sleep(during_s / bursts)
 
 
-async def wait_for_progress(kafka: KafkaSettings, workers: list[WorkerProcess]) -> None:
-    """Wait until windows have come, so that the next fault meets workers at work."""
-    topic = Topics(kafka.topic_prefix).extraction_windows
-    before = len(await read_all(kafka, topic))
-    async with asyncio.timeout(60):
-        while len(await read_all(kafka, topic)) <= before:
-            for worker in workers:
-                assert worker.exit_code is None, worker.log_tail()
-            await asyncio.sleep(0.2)
-
-
 @pytest.mark.parametrize("store", ["memory", "rocksdb"])
 async def test_kills_and_freezes_neither_lose_nor_double_nor_reorder_a_message(
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path, store: Literal["memory", "rocksdb"]
@@ -56,22 +51,16 @@ async def test_kills_and_freezes_neither_lose_nor_double_nor_reorder_a_message(
     kafka, topics = settings.kafka, Topics(topic_prefix)
     await ensure_topics(kafka, settings.buffer)
 
-    def start(name: str) -> WorkerProcess:
-        return WorkerProcess(settings, tmp_path / f"{name}.log")
+    def start(number: int) -> WorkerProcess:
+        return WorkerProcess(settings, tmp_path / f"{number}.log")
 
-    workers = [start("one"), start("two")]
+    async def progress() -> None:
+        await until_more(kafka, topics.extraction_windows, workers)
+
+    workers = [start(0), start(1)]
     try:
         producing = asyncio.create_task(produce(kafka, USERS, MESSAGES, PRODUCING_S))
-        await wait_for_progress(kafka, workers)
-        workers[0].kill()
-        workers[0] = start("one")
-        await wait_for_progress(kafka, workers)
-        workers[1].freeze()
-        await asyncio.sleep(FROZEN_S)
-        workers[1].thaw()
-        await wait_for_progress(kafka, workers)
-        workers[1].kill()
-        workers[1] = start("two")
+        await kill_freeze_kill(workers, start, progress)
         await producing
         await until_all_read(kafka, workers)
         assert [await worker.stop() for worker in workers] == [0, 0], [worker.log_tail() for worker in workers]

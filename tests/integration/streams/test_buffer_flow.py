@@ -224,15 +224,20 @@ async def test_a_worker_leaves_nothing_in_its_working_directory(
     assert list(tmp_path.iterdir()) == []
 
 
+async def make_windows_wider(client: AIOKafkaAdminClient, topics: Topics) -> None:
+    """Make extraction-windows anew, with more partitions than the others have."""
+    await client.delete_topics([topics.extraction_windows])
+    async with asyncio.timeout(30):
+        while topics.extraction_windows in await client.list_topics():
+            await asyncio.sleep(POLL_S)
+    await client.create_topics([NewTopic(topics.extraction_windows, PARTITIONS + 3, 1)])
+
+
 async def test_partition_counts_that_differ_are_refused_before_the_group_is_joined(
     settings: Settings, topics: Topics
 ) -> None:
     async with admin(settings.kafka) as client:
-        await client.delete_topics([topics.extraction_windows])
-        async with asyncio.timeout(30):
-            while topics.extraction_windows in await client.list_topics():
-                await asyncio.sleep(POLL_S)
-        await client.create_topics([NewTopic(topics.extraction_windows, PARTITIONS + 3, 1)])
+        await make_windows_wider(client, topics)
         with pytest.raises(ConfigurationError) as caught:
             await run_worker(settings, ROLE)
         groups = {group[0] for group in await client.list_consumer_groups()}
@@ -245,11 +250,7 @@ async def test_a_topic_that_the_broker_does_not_show_yet_is_looked_at_before_the
     settings: Settings, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with admin(settings.kafka) as client:
-        await client.delete_topics([topics.extraction_windows])
-        async with asyncio.timeout(30):
-            while topics.extraction_windows in await client.list_topics():
-                await asyncio.sleep(POLL_S)
-        await client.create_topics([NewTopic(topics.extraction_windows, PARTITIONS + 3, 1)])
+        await make_windows_wider(client, topics)
     looks = 0
 
     async def shown_late(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:

@@ -12,7 +12,15 @@ from schemas.mapping import IngestSettings
 from schemas.settings import KafkaSettings
 from streams.clients import admin, producer
 from streams.topics import Topics, ensure_topics
-from tests.support.buffer_worker import WorkerProcess, read_all, unread, until_all_read, worker_settings
+from tests.support.buffer_worker import (
+    WorkerProcess,
+    kill_freeze_kill,
+    read_all,
+    unread,
+    until_all_read,
+    until_more,
+    worker_settings,
+)
 from tests.support.sources import source
 
 pytestmark = pytest.mark.chaos
@@ -25,8 +33,6 @@ PARTITIONS = 5
 USERS = 40
 # Every so many a record with one item that cannot be mapped.
 BAD_EVERY = 50
-# Past the session of three seconds, so that the other worker takes over.
-FROZEN_S = 4.5
 
 
 async def produce(kafka: KafkaSettings, topic: str, enough: asyncio.Event) -> int:
@@ -49,17 +55,6 @@ async def produce(kafka: KafkaSettings, topic: str, enough: asyncio.Event) -> in
     return count
 
 
-async def wait_for_progress(kafka: KafkaSettings, workers: list[WorkerProcess]) -> None:
-    """Wait until mapped records have come, so that the next fault meets workers at work."""
-    topic = Topics(kafka.topic_prefix).chat_messages
-    before = len(await read_all(kafka, topic))
-    async with asyncio.timeout(60):
-        while len(await read_all(kafka, topic)) <= before:
-            for worker in workers:
-                assert worker.exit_code is None, worker.log_tail()
-            await asyncio.sleep(0.2)
-
-
 async def test_kills_and_a_freeze_neither_lose_nor_double_a_mapped_record_or_a_dead_letter(
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> None:
@@ -73,24 +68,19 @@ async def test_kills_and_a_freeze_neither_lose_nor_double_a_mapped_record_or_a_d
     async with admin(kafka) as client:
         await client.create_topics([NewTopic(topic, PARTITIONS, 1)])
 
-    def start(name: str) -> WorkerProcess:
-        return WorkerProcess(settings, tmp_path / f"{name}.log", ROLE)
+    def start(number: int) -> WorkerProcess:
+        return WorkerProcess(settings, tmp_path / f"{number}.log", ROLE)
 
     enough = asyncio.Event()
-    workers = [start("one"), start("two")]
+
+    async def progress() -> None:
+        await until_more(kafka, topics.chat_messages, workers)
+
+    workers = [start(0), start(1)]
     try:
         producing = asyncio.create_task(produce(kafka, topic, enough))
-        await wait_for_progress(kafka, workers)
-        workers[0].kill()
-        workers[0] = start("one")
-        await wait_for_progress(kafka, workers)
-        workers[1].freeze()
-        await asyncio.sleep(FROZEN_S)
-        workers[1].thaw()
-        await wait_for_progress(kafka, workers)
-        workers[1].kill()
-        workers[1] = start("two")
-        await wait_for_progress(kafka, workers)
+        await kill_freeze_kill(workers, start, progress)
+        await progress()
         enough.set()
         records = await producing
         await until_all_read(kafka, workers, source=topic)

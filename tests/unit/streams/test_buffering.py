@@ -2,10 +2,11 @@
 
 from schemas.identity import position_blob_id
 from schemas.tokens import estimate_tokens
-from streams.topics import partition_for
 from streams.windowing import unit_tokens
 from tests.support.buffer_step import (
     DAY_MS,
+    FOUR,
+    HOME,
     HOUR_MS,
     START_MS,
     NewRun,
@@ -23,11 +24,6 @@ from tests.support.buffer_step import (
     reason_of,
     windows_of,
 )
-
-FOUR = 4
-HOME = partition_for(b"u1", FOUR)
-AWAY = (HOME + 1) % FOUR
-
 
 # --- windows ---
 

@@ -13,8 +13,10 @@ from schemas.trace import NO_TRACE, Trace
 from schemas.windows import Unit, Window, decode_window
 from streams.buffer_store import MemoryPartitionStore
 from streams.raw_records import Outgoing, RawRecord
-from streams.topics import partition_for
 from tests.support.buffer_step import (
+    AWAY,
+    FOUR,
+    HOME,
     START_MS,
     NewRun,
     StepRun,
@@ -32,9 +34,6 @@ from tests.support.buffer_step import (
     reason_of,
 )
 
-FOUR = 4
-HOME = partition_for(b"u1", FOUR)
-AWAY = (HOME + 1) % FOUR
 EVENT_ID = cloudevent_blob_id("/shop", "e-1")
 BINARY: Headers = (
     ("ce_specversion", b"1.0"),

@@ -9,8 +9,10 @@ from schemas import headers as names
 from schemas.headers import Headers
 from schemas.identity import position_blob_id
 from streams.raw_records import MAX_TIMESTAMP_MS, Outgoing
-from streams.topics import partition_for
 from tests.support.buffer_step import (
+    AWAY,
+    FOUR,
+    HOME,
     START_MS,
     NewRun,
     buffered_ids,
@@ -24,11 +26,6 @@ from tests.support.buffer_step import (
     raw,
     reason_of,
 )
-
-FOUR = 4
-HOME = partition_for(b"u1", FOUR)
-AWAY = (HOME + 1) % FOUR
-
 
 # --- forwarding ---
 
