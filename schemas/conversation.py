@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from schemas.images import Image, image_of
@@ -39,7 +40,7 @@ class Message:
 
     def render(self) -> str:
         """`[2026/11/20] Ann(user): text`, the line form that Memobase's users know; code stands between fences."""
-        when = self.said_at or self.occurred_at.strftime("%Y/%m/%d")
+        when = self.said_at or _day(self.occurred_at.date())
         if self.offset_s is not None:
             when = f"{when} {_clock(self.offset_s)}"
         speaker = f"{self.alias}({self.role})" if self.alias else self.role
@@ -51,6 +52,11 @@ class Message:
         fence = next((mark for mark in _FENCES if mark not in self.content), _FENCES[0])
         language = _NO_LANGUAGE_NAME.sub("", self.language or "")[:_MAX_LANGUAGE_CHARACTERS]
         return f"\n{fence}{language}\n{self.content}\n{fence}"
+
+
+@lru_cache(maxsize=1024)
+def _day(date: date) -> str:
+    return date.strftime("%Y/%m/%d")
 
 
 def message_id(blob_id: str, index: int) -> MessageId:

@@ -1,6 +1,6 @@
 """Records of `chat-messages`: blobs, discriminated by `blob_type`, and commands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -109,7 +109,7 @@ class ChatMessage(WireModel):
 class ChatData(WireModel):
     """A chat, whole or a part of one."""
 
-    messages: Annotated[Sequence[ChatMessage], Field(min_length=1)] = Field(description="Messages in their order.")
+    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] = Field(description="Messages in their order.")
 
 
 class SummaryData(WireModel):
@@ -144,7 +144,7 @@ class TranscriptLine(WireModel):
 class TranscriptData(WireModel):
     """The transcript of a recording."""
 
-    transcripts: Annotated[Sequence[TranscriptLine], Field(min_length=1)] = Field(description="Lines in their order.")
+    transcripts: Annotated[tuple[TranscriptLine, ...], Field(min_length=1)] = Field(description="Lines in their order.")
 
 
 class ImageData(WireModel):

@@ -18,6 +18,8 @@ def estimate_tokens(text: str) -> int:
 
     Fixed for ever: the borders of split texts, and with them the keys of their pieces, are drawn by it.
     """
+    if text.isascii():
+        return -(-len(text) // 3)
     ascii_characters = len(text.encode("ascii", "ignore"))
     return -(-ascii_characters // 3) + len(text) - ascii_characters
 

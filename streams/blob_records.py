@@ -11,7 +11,8 @@ from streams.raw_records import MAX_TIMESTAMP_MS, RawRecord, derived_id, origin_
 
 def unit_of(record: RawRecord, origin: Position | None, blob: Blob, trace: Trace) -> Unit:
     """The whole blob of a record; its tokens are not counted."""
-    recorded_at_ms = (origin or record.position).timestamp_ms
+    position = record.position
+    recorded_at_ms = (origin or position).timestamp_ms
     # As a float the last moment of the calendar rounds up to one that is none.
     sent_ms = min(int(blob.created_at.timestamp() * 1000), MAX_TIMESTAMP_MS) if blob.created_at else None
     content = blob.content()
@@ -21,7 +22,7 @@ def unit_of(record: RawRecord, origin: Position | None, blob: Blob, trace: Trace
         token_count=0,
         occurred_at_ms=recorded_at_ms if sent_ms is None else sent_ms,
         recorded_at_ms=recorded_at_ms,
-        position=record.position,
+        position=position,
         origin=origin,
         content=content,
         **trace._asdict(),

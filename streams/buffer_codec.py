@@ -1,6 +1,7 @@
 """Keys and values of the buffer table: a head per project, user and blob type, and an entry per buffered blob."""
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -11,6 +12,7 @@ from streams.windowing import Head
 
 STATE_VERSION: Final = 1
 _HEAD_FIELDS: Final = tuple(field.name for field in fields(Head))
+_head_values: Final = attrgetter(*_HEAD_FIELDS)
 
 
 class HeadKey(NamedTuple):
@@ -37,7 +39,7 @@ def decode_key(raw: bytes) -> tuple[HeadKey, int | None]:
 
 def encode_head(head: Head) -> bytes:
     # dataclasses.asdict copies every value deeply, and this runs once a message.
-    return orjson.dumps({"v": STATE_VERSION, **{name: getattr(head, name) for name in _HEAD_FIELDS}})
+    return orjson.dumps({"v": STATE_VERSION, **dict(zip(_HEAD_FIELDS, _head_values(head), strict=True))})
 
 
 def decode_head(raw: bytes) -> Head:
@@ -47,7 +49,7 @@ def decode_head(raw: bytes) -> Head:
 
 
 def encode_entry(unit: Unit) -> bytes:
-    return orjson.dumps({"v": STATE_VERSION, "unit": unit.model_dump(mode="json", exclude_none=True)})
+    return b'{"v":%d,"unit":%b}' % (STATE_VERSION, unit.model_dump_json(exclude_none=True).encode())
 
 
 def decode_entry(raw: bytes) -> Unit:

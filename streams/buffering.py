@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-import orjson
-
 from schemas.envelope import open_value
 from schemas.errors import InvalidRecord
 from schemas.identity import window_id
@@ -195,8 +193,8 @@ def _send_windows(
 
 
 def _to_windows(user_id: str, value: Window | WindowCommand, trace: Trace, context: BufferContext) -> Outgoing:
-    document = value.model_dump(mode="json", exclude_none=True)
-    return Outgoing("extraction_windows", user_id.encode(), orjson.dumps(document), context.partition, trace.headers())
+    document = value.model_dump_json(exclude_none=True).encode()
+    return Outgoing("extraction_windows", user_id.encode(), document, context.partition, trace.headers())
 
 
 def _pieces_of(unit: Unit, context: BufferContext) -> list[tuple[Unit, int]]:

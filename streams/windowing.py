@@ -1,7 +1,7 @@
 """When a window closes and what goes into it: pure functions of (head, record, policy)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from schemas.conversation import messages_of
 from schemas.errors import InvalidRecord
@@ -93,12 +93,15 @@ def add(head: Head | None, unit: Unit, now_ms: int, size_bytes: int) -> Head:
     recorded_ms = unit.recorded_at_ms
     if head is None:
         return Head(0, 1, unit.token_count, size_bytes, now_ms, now_ms, recorded_ms, recorded_ms, unit.blob_id)
-    return replace(
-        head,
+    # dataclasses.replace takes three times as long, and this runs once a message.
+    return Head(
+        first_entry=head.first_entry,
         next_entry=head.next_entry + 1,
         tokens=head.tokens + unit.token_count,
         size_bytes=head.size_bytes + size_bytes,
+        first_ms=head.first_ms,
         last_ms=now_ms,
+        first_recorded_ms=head.first_recorded_ms,
         last_recorded_ms=max(head.last_recorded_ms, recorded_ms),
         last_blob_id=unit.blob_id,
     )
