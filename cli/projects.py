@@ -90,7 +90,7 @@ async def remove_config(settings: Settings, project_id: str, *, as_json: bool) -
     """Remove it, if there is one."""
     _check_id(project_id)
     async with _connected(settings.storage, "writing a project's configuration") as connection:
-        was_there = await clear_project_config(connection, project_id)
+        was_there = await clear_project_config(connection, project_id, datetime.now(UTC))
     if as_json:
         print_json({"project_id": project_id, "cleared": was_there})
     else:

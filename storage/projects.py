@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,14 +20,20 @@ class StoredConfig:
 
 async def read_project_config(connection: AsyncConnection, project_id: str) -> StoredConfig | None:
     """None for a project without a configuration of its own."""
-    query = select(projects.c.profile_config, projects.c.updated_at).where(projects.c.project_id == project_id)
+    query = select(projects.c.profile_config, projects.c.updated_at).where(
+        projects.c.project_id == project_id, projects.c.profile_config.is_not(None)
+    )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else StoredConfig(row.profile_config, row.updated_at)
 
 
 async def read_project_configs(connection: AsyncConnection) -> dict[str, str]:
     """The text of every project that has one, by project, in the order of their ids."""
-    query = select(projects.c.project_id, projects.c.profile_config).order_by(projects.c.project_id)
+    query = (
+        select(projects.c.project_id, projects.c.profile_config)
+        .where(projects.c.profile_config.is_not(None))
+        .order_by(projects.c.project_id)
+    )
     return {row.project_id: row.profile_config for row in await connection.execute(query)}
 
 
@@ -42,7 +48,8 @@ async def write_project_config(connection: AsyncConnection, project_id: str, tex
     )
 
 
-async def clear_project_config(connection: AsyncConnection, project_id: str) -> bool:
+async def clear_project_config(connection: AsyncConnection, project_id: str, now: datetime) -> bool:
     """False if there was none."""
-    removed = await connection.execute(delete(projects).where(projects.c.project_id == project_id))
-    return removed.rowcount > 0
+    statement = update(projects).where(projects.c.project_id == project_id, projects.c.profile_config.is_not(None))
+    cleared = await connection.execute(statement.values(profile_config=None, updated_at=now))
+    return cleared.rowcount > 0

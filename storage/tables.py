@@ -12,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     ForeignKey,
     Identity,
     Index,
@@ -74,6 +75,9 @@ users: Final = Table(
     _number("seq", 0, big=True),
     _number("live_generation", LIVE_GENERATION),
     Column("additional_fields", JSONB, nullable=True),
+    # Of the live generation; triggers keep them, so that a list of users need not count.
+    _number("profile_count", 0),
+    _number("event_count", 0),
     _time("created_at"),
     _time("updated_at"),
 )
@@ -344,14 +348,40 @@ blobs: Final = Table(
     _time("recorded_at"),
 )
 
-# What a project sets in place of the server's settings; no row for a project that sets nothing.
+# A project needs no row: one without was neither created nor sets anything in place of the server's settings.
 projects: Final = Table(
     "projects",
     metadata,
     _text("project_id", primary_key=True),
     # YAML, as it was written.
-    _text("profile_config"),
+    _optional_text("profile_config"),
     _time("updated_at"),
+    Column("suspended_at", TIMESTAMP(timezone=True), nullable=True),
+)
+
+project_tokens: Final = Table(
+    "project_tokens",
+    metadata,
+    # The first digits of the hash, so that who holds a token can tell which one it is.
+    _text("token_id", primary_key=True),
+    _text("project_id"),
+    # SHA-256, hex: a token is long and random, so that nobody can try them all.
+    _text("token_hash"),
+    _optional_text("label"),
+    _time("created_at"),
+    Column("revoked_at", TIMESTAMP(timezone=True), nullable=True),
+    Index(None, "project_id"),
+)
+
+# Calls of the gateway, by day of UTC.
+insert_counts: Final = Table(
+    "insert_counts",
+    metadata,
+    _text("project_id", primary_key=True),
+    Column("day", Date, primary_key=True),
+    _number("inserts", big=True),
+    # Those that were answered with an id.
+    _number("stored", big=True),
 )
 
 schema_info: Final = Table(

@@ -145,8 +145,8 @@ async def test_a_change_and_its_removal_hold_from_the_next_window_on(bench: Benc
     await bench.say("shop", *SAID)
     assert (await bench.book.policy_of("shop")).strict
     async with bench.engine.begin() as connection:
-        assert await clear_project_config(connection, "shop")
-        assert not await clear_project_config(connection, "shop")
+        assert await clear_project_config(connection, "shop", NOW)
+        assert not await clear_project_config(connection, "shop", NOW)
         assert await read_project_config(connection, "shop") is None
     assert not (await bench.book.policy_of("shop")).strict
 
