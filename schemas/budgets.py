@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
+
+from schemas.section import Section
 
 Money = Annotated[Decimal, Field(gt=0)]
 Scope = Literal["project", "user"]
@@ -16,10 +18,8 @@ Kind = Literal["tokens", "cost"]
 NEAR: Final = Decimal("0.9")
 
 
-class BudgetLimits(BaseModel):
+class BudgetLimits(Section):
     """What a project, and each of its users, may use from midnight to midnight (UTC)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     project_tokens_a_day: PositiveInt | None = Field(
         None, description="Prompt, completion and embedding tokens of all users of a project; null is no limit."

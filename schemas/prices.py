@@ -3,16 +3,16 @@
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from schemas.section import Section
 
 # Within what sums of years can hold.
 Price = Annotated[Decimal, Field(ge=0, le=1_000_000_000, decimal_places=20)]
 
 
-class ModelPrice(BaseModel):
+class ModelPrice(Section):
     """What a million tokens of one model cost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt_per_million: Price | None = Field(None, description="Price of a million prompt tokens.")
     cached_per_million: Price | None = Field(
@@ -22,10 +22,8 @@ class ModelPrice(BaseModel):
     embedding_per_million: Price | None = Field(None, description="Of a million tokens that were embedded.")
 
 
-class PriceSettings(BaseModel):
+class PriceSettings(Section):
     """What models cost, as your provider's price list says; nothing is known without it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     currency: str = Field("USD", description="That all prices and money budgets are in; a name, nothing is converted.")
     models: dict[str, ModelPrice] = Field(

@@ -1,0 +1,35 @@
+"""Settings of the HTTP gateway."""
+
+from pydantic import Field, PositiveFloat, SecretStr
+
+from schemas.section import Section
+
+
+class ApiSettings(Section):
+    """The HTTP gateway, `memostream api`."""
+
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address that takes requests; 0.0.0.0 in a container, for all of them."
+    )
+    port: int = Field(8019, ge=1, le=65535, description="Port of the gateway; Memobase's server has the same.")
+    root_token: SecretStr | None = Field(
+        None,
+        description="Opens every route, as the project `default`. Set the variable instead, so that it stands in no "
+        "file. Projects have tokens of their own: `memostream project create`.",
+    )
+    max_body_bytes: int = Field(
+        2 << 20, ge=1 << 10, le=64 << 20, description="A request with a larger body is refused with status 413."
+    )
+    wait_timeout_s: PositiveFloat = Field(
+        55.0,
+        description="How long a call with `wait_process=true` waits for extraction. Memobase's clients give up after "
+        "60 seconds.",
+    )
+    shutdown_timeout_s: PositiveFloat = Field(
+        10.0, description="Requests that are not answered this long after Ctrl-C are cut off."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins whose pages may call the gateway from a browser; `*` is any.",
+        examples=[["https://app.example"]],
+    )

@@ -1,0 +1,61 @@
+"""Settings of the database, the relay and the worker process."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+
+from schemas.addresses import DatabaseUrl
+from schemas.section import Section
+
+
+class StorageSettings(Section):
+    """Postgres with pgvector."""
+
+    database_url: DatabaseUrl = Field(
+        SecretStr("postgresql+asyncpg://postgres@127.0.0.1:5432/memostream"),
+        description="Must start with postgresql+asyncpg://. It holds a password in most places: set the variable "
+        "instead.",
+    )
+    pool_size: PositiveInt = Field(10, description="Connections that one process keeps at most.")
+    connect_timeout_s: PositiveFloat = Field(10.0, description="How long connecting may take.")
+    idle_in_transaction_session_timeout_s: PositiveFloat = Field(
+        30.0,
+        description="Postgres ends a transaction that stands still for this long, so that a frozen worker frees its "
+        "locks.",
+    )
+    persistent_chat_blobs: bool = Field(
+        False, description="Keep the text of messages in Postgres, too; else it stays in Kafka only."
+    )
+    usage_retention_days: PositiveInt | None = Field(
+        400, description="What extraction has spent is forgotten after so many days; never if null."
+    )
+
+
+class RelaySettings(Section):
+    """The relay, which publishes what the outbox table holds."""
+
+    shards: PositiveInt = Field(8, description="Of users; how many relays may publish side by side.")
+    lease_s: PositiveFloat = Field(
+        10.0, description="A relay that is killed or frozen loses its shards after this long."
+    )
+    poll_interval_s: PositiveFloat = Field(1.0, description="How often the outbox is looked at without being told.")
+    batch_rows: PositiveInt = Field(500, description="Rows published at a time.")
+
+
+class WorkerSettings(Section):
+    """A worker process."""
+
+    shutdown_timeout_s: PositiveFloat = Field(
+        20.0, description="Windows that are not finished this long after Ctrl-C are handed back."
+    )
+    metadata_refresh_s: PositiveFloat = Field(30.0, description="How soon a new partition or broker is noticed.")
+    health_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of GET /livez and /readyz for an orchestrator's probes; null for none."
+    )
+    health_host: str = Field(
+        "127.0.0.1", description="Address that takes the probes; 0.0.0.0 in a container, for they come from outside."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="How a line looks; auto is console on a terminal, else json."
+    )
