@@ -38,8 +38,8 @@ def read_text(file: str) -> str:
 
 async def show_config(settings: Settings, project_id: str, *, as_json: bool) -> None:
     """Print what is stored, byte for byte, or as JSON with the policy that comes of it."""
-    _check_id(project_id)
-    async with _connected(settings.storage, "reading a project's configuration") as connection:
+    check_project_id(project_id)
+    async with connected(settings.storage, "reading a project's configuration") as connection:
         stored = await read_project_config(connection, project_id)
     problem = None
     policy = policy_of(settings)
@@ -69,11 +69,11 @@ async def show_config(settings: Settings, project_id: str, *, as_json: bool) -> 
 
 async def store_config(settings: Settings, project_id: str, text: str, *, dry_run: bool, as_json: bool) -> None:
     """Check the text and store it; raises ConfigurationError, with nothing changed, when it does not hold."""
-    _check_id(project_id)
+    check_project_id(project_id)
     config = parse_project_config(text)
     policy = checked_policy(settings, config)
     if not dry_run:
-        async with _connected(settings.storage, "writing a project's configuration") as connection:
+        async with connected(settings.storage, "writing a project's configuration") as connection:
             await write_project_config(connection, project_id, text, datetime.now(UTC))
     keys = sorted(config.model_dump(exclude_none=True))
     if as_json:
@@ -88,8 +88,8 @@ async def store_config(settings: Settings, project_id: str, text: str, *, dry_ru
 
 async def remove_config(settings: Settings, project_id: str, *, as_json: bool) -> None:
     """Remove it, if there is one."""
-    _check_id(project_id)
-    async with _connected(settings.storage, "writing a project's configuration") as connection:
+    check_project_id(project_id)
+    async with connected(settings.storage, "writing a project's configuration") as connection:
         was_there = await clear_project_config(connection, project_id, datetime.now(UTC))
     if as_json:
         print_json({"project_id": project_id, "cleared": was_there})
@@ -99,7 +99,8 @@ async def remove_config(settings: Settings, project_id: str, *, as_json: bool) -
 
 
 @asynccontextmanager
-async def _connected(storage: StorageSettings, what: str) -> AsyncIterator[AsyncConnection]:
+async def connected(storage: StorageSettings, what: str) -> AsyncIterator[AsyncConnection]:
+    """A transaction; raises RetryLater if Postgres is away while we are `what`."""
     engine = create_engine(storage)
     try:
         with translated(what):
@@ -109,7 +110,8 @@ async def _connected(storage: StorageSettings, what: str) -> AsyncIterator[Async
         await engine.dispose()
 
 
-def _check_id(project_id: str) -> None:
+def check_project_id(project_id: str) -> None:
+    """Raise ConfigurationError for what no project can be called."""
     try:
         TypeAdapter(ProjectId).validate_python(project_id)
     except ValidationError as error:

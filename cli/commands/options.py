@@ -30,6 +30,8 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say which 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, one object a line.")]
 ProjectOption = Annotated[str, typer.Option(metavar="ID", help="Project of the user.")]
 
+ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Project id.")]
+
 
 @dataclass(frozen=True)
 class Place:

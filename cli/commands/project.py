@@ -1,10 +1,19 @@
-"""`memostream project config`: what a project asks for and keeps in place of the server's settings."""
+"""`memostream project`: who may use a project, and what it keeps in place of the server's settings."""
 
 from typing import Annotated
 
 import typer
 
-from cli.commands.options import DEFAULT_DATA_DIR, ConfigOption, DataDirOption, JsonOption, Place, VerboseOption
+from cli.commands import project_access
+from cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    Place,
+    ProjectArgument,
+    VerboseOption,
+)
 
 SHOW_EPILOG = """
 **Examples**
@@ -26,11 +35,12 @@ CLEAR_EPILOG = """
 - `memostream project config clear shop`
 """
 
-ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Project id.")]
-
 
 def register(app: typer.Typer) -> None:
-    project = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Projects and what is theirs.")
+    project = typer.Typer(
+        no_args_is_help=True, rich_markup_mode="markdown", help="Projects, their tokens and what is theirs."
+    )
+    project_access.register(project)
     config = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode="markdown",
