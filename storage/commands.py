@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.windows import Position, WindowCommand
-from storage.ledger import LedgerRow, command_ledger_id, read_ledger, record_ledger
+from storage.ledger import LedgerRow, claim_ledger, command_ledger_id
 from storage.locking import lock_user
 from storage.outbox import append_rows
 from storage.outgoing import Outgoing
@@ -29,19 +29,17 @@ async def apply_command(
     new_id: Callable[[], UUID],
     end_offsets: EndOffsets = NO_OFFSETS,
 ) -> None:
-    """Do what a command says, once, and write its ledger row; `position` is that on extraction-windows.
+    """Do what a command says, once, and write its ledger row; `position` is that on extraction-windows, or, for a
+    forget that somebody waits for and that is done before it comes there, that on chat-messages.
 
     `end_offsets` are, for a forget, those of `chat-messages` and all ingest sources by topic and partition; what
     lies before the command on its own partition counts in any case.
     """
     ledger_id = command_ledger_id(command)
+    is_new = await claim_ledger(connection, _row(command, ledger_id, position, now))
     # A second delivery, or a replay, must not remove what the user has said since.
-    if ledger_id in await read_ledger(connection, [ledger_id]):
-        await record_ledger(connection, [_row(command, ledger_id, position, now)])
-        return
-    if command.command.command == "forget-user":
+    if is_new and command.command.command == "forget-user":
         await _forget(connection, command, ledger_id, now, new_id, end_offsets)
-    await record_ledger(connection, [_row(command, ledger_id, position, now)])
 
 
 def _row(command: WindowCommand, ledger_id: UUID, position: Position, now: datetime) -> LedgerRow:
@@ -55,6 +53,7 @@ def _row(command: WindowCommand, ledger_id: UUID, position: Position, now: datet
         outcome="done",
         recorded_at=now,
         command_id=command.command_id,
+        window_ids=() if kind == "forget-user" else tuple(command.window_ids),
     )
 
 

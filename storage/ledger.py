@@ -39,7 +39,9 @@ class UnitCounts:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """`position` is that of the record on extraction-windows; what is forgotten has no `user_id`."""
+    """`position` is that of the record on extraction-windows, or of one that was done before it came there, on
+    chat-messages; what is forgotten has no `user_id`.
+    """
 
     ledger_id: UUID
     kind: LedgerKind
@@ -50,6 +52,7 @@ class LedgerRow:
     recorded_at: datetime
     command_id: str | None = None
     counts: UnitCounts = UnitCounts()
+    window_ids: tuple[UUID, ...] = ()
 
 
 def command_ledger_id(command: WindowCommand) -> UUID:
@@ -81,28 +84,44 @@ async def record_ledger(connection: AsyncConnection, rows: Sequence[LedgerRow]) 
     """Write rows, keeping those that exist, and notify everybody who waits for one at commit."""
     if not rows:
         return
-    values = [
-        {
-            "ledger_id": row.ledger_id,
-            "kind": row.kind,
-            "command_id": row.command_id,
-            "project_id": row.project_id,
-            "user_id": row.user_id,
-            "topic": row.position.topic,
-            "partition": row.position.partition,
-            "offset": row.position.offset,
-            "outcome": row.outcome,
-            "applied_count": row.counts.applied,
-            "parked_count": row.counts.parked,
-            "duplicate_count": row.counts.duplicate,
-            "erased_count": row.counts.erased,
-            "recorded_at": row.recorded_at,
-        }
-        for row in rows
-    ]
-    await connection.execute(insert(ledger).on_conflict_do_nothing(), values)
+    await connection.execute(insert(ledger).on_conflict_do_nothing(), [_values(row) for row in rows])
     for row in rows:
-        await connection.execute(select(func.pg_notify(CHANNEL, str(row.ledger_id))))
+        await _notify(connection, row)
+
+
+async def claim_ledger(connection: AsyncConnection, row: LedgerRow) -> bool:
+    """Write a row before its work is done, and notify at commit; False where it was written before.
+
+    Whoever claims the same row meanwhile waits for the end of this transaction.
+    """
+    claimed = insert(ledger).values(_values(row)).on_conflict_do_nothing().returning(ledger.c.ledger_id)
+    is_new = (await connection.execute(claimed)).first() is not None
+    await _notify(connection, row)
+    return is_new
+
+
+async def _notify(connection: AsyncConnection, row: LedgerRow) -> None:
+    await connection.execute(select(func.pg_notify(CHANNEL, str(row.ledger_id))))
+
+
+def _values(row: LedgerRow) -> dict[str, object]:
+    return {
+        "ledger_id": row.ledger_id,
+        "kind": row.kind,
+        "command_id": row.command_id,
+        "project_id": row.project_id,
+        "user_id": row.user_id,
+        "topic": row.position.topic,
+        "partition": row.position.partition,
+        "offset": row.position.offset,
+        "outcome": row.outcome,
+        "applied_count": row.counts.applied,
+        "parked_count": row.counts.parked,
+        "duplicate_count": row.counts.duplicate,
+        "erased_count": row.counts.erased,
+        "window_ids": list(row.window_ids),
+        "recorded_at": row.recorded_at,
+    }
 
 
 async def read_ledger(connection: AsyncConnection, ledger_ids: Collection[UUID]) -> Mapping[UUID, LedgerRow]:
@@ -123,4 +142,5 @@ def ledger_row(row: Any) -> LedgerRow:
         recorded_at=row.recorded_at,
         command_id=row.command_id,
         counts=UnitCounts(row.applied_count, row.parked_count, row.duplicate_count, row.erased_count),
+        window_ids=tuple(row.window_ids),
     )

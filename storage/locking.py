@@ -18,13 +18,14 @@ _TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class LockedUser:
-    """A user's counters, as they are until the transaction ends."""
+    """A user's counters, as they are until the transaction ends; `is_new` where this transaction made the row."""
 
     project_id: str
     user_id: str
     revision: int
     seq: int
     live_generation: int
+    is_new: bool = False
 
 
 async def lock_user(connection: AsyncConnection, project_id: str, user_id: str, now: datetime) -> LockedUser:
@@ -45,15 +46,27 @@ async def lock_user(connection: AsyncConnection, project_id: str, user_id: str, 
     )
     lock = select(users.c.revision, users.c.seq, users.c.live_generation).where(where).with_for_update()
     for _ in range(_TRIES):
-        if (await connection.execute(create)).first() is not None:
+        is_new = (await connection.execute(create)).first() is not None
+        if is_new:
             former = (await connection.execute(left)).one_or_none()
             if former is not None:
                 counters = {"revision": former.last_revision, "seq": former.last_seq}
                 await connection.execute(update(users).where(where).values(counters))
         row = (await connection.execute(lock)).one_or_none()
         if row is not None:
-            return LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation)
+            return LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation, is_new)
     raise RetryLater("Postgres, locking a user: the row was removed again and again")
+
+
+async def lock_known_user(connection: AsyncConnection, project_id: str, user_id: str) -> LockedUser | None:
+    """Lock the user's row until the transaction ends; None where there is none, and none is made."""
+    lock = (
+        select(users.c.revision, users.c.seq, users.c.live_generation)
+        .where(users.c.project_id == project_id, users.c.user_id == user_id)
+        .with_for_update()
+    )
+    row = (await connection.execute(lock)).one_or_none()
+    return None if row is None else LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation)
 
 
 async def count_on(connection: AsyncConnection, user: LockedUser, *, revision: int, seq: int, now: datetime) -> None:

@@ -185,6 +185,8 @@ units: Final = Table(
     _text("user_id"),
     _number("generation", LIVE_GENERATION),
     _text("blob_id"),
+    # As a list of blobs asks for; what was recorded before the column was there counts as a chat.
+    _text("blob_type", server_default=text("'chat'")),
     # -1: not split that far.
     _number("message_index"),
     _number("part"),
@@ -227,6 +229,8 @@ ledger: Final = Table(
     _number("parked_count", 0),
     _number("duplicate_count", 0),
     _number("erased_count", 0),
+    # Of a flush: the windows that it closed.
+    _uuids("window_ids"),
     _time("recorded_at"),
     Index(None, "topic", "partition", "offset"),
     Index(None, "project_id", "user_id"),

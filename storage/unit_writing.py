@@ -106,6 +106,7 @@ def _key_values(user: LockedUser, unit: Unit) -> dict[str, Any]:
 def _unit_values(unit: Unit, state: UnitState, reason: str | None, window_id: UUID | None) -> dict[str, Any]:
     origin = unit.origin
     return {
+        "blob_type": unit.content["blob_type"],
         "state": state,
         "reason": None if reason is None else storable(reason),
         "content_hash": unit.content_hash,
