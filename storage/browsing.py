@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.changes import Event, EventGist, EventTag
 from schemas.memory import Quote
 from storage.profile_writing import ProfileRow, profile_row
 from storage.tables import LIVE_GENERATION, events, gists, profile_history, profiles, users
-from storage.text import quotes_from_json
+from storage.text import quotes_from_json, rfc3339
 
 _EVENT_COLUMNS: Final = tuple(column for column in events.c if column.name != "embedding")
 _GIST_COLUMNS: Final = tuple(column for column in gists.c if column.name not in ("embedding", "keywords"))
@@ -69,6 +70,23 @@ class EventRow:
     extractor: Mapping[str, str] | None
     occurred_at: datetime
     recorded_at: datetime
+    # By hand; None where nobody has.
+    updated_at: datetime | None = None
+
+    def published(self) -> Event:
+        """As it is published."""
+        return Event(
+            id=self.event_id,
+            summary=self.summary,
+            tags=[EventTag(tag=item["tag"], value=item["value"]) for item in self.tags],
+            gists=[
+                EventGist(text=gist.text, message_ids=gist.message_ids, occurred_at=rfc3339(gist.occurred_at))
+                for gist in self.gists
+            ],
+            occurred_at=rfc3339(self.occurred_at),
+            recorded_at=rfc3339(self.recorded_at),
+            message_ids=self.message_ids,
+        )
 
 
 async def read_profile_entries(connection: AsyncConnection, project_id: str, user_id: str) -> list[ProfileRow]:
@@ -154,6 +172,7 @@ async def _read_events(connection: AsyncConnection, query: Select[Any]) -> list[
             extractor=row.extractor,
             occurred_at=row.occurred_at,
             recorded_at=row.recorded_at,
+            updated_at=row.updated_at,
         )
         for row in rows
     ]

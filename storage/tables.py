@@ -149,6 +149,8 @@ events: Final = Table(
     Column("extractor", JSONB, nullable=True),
     _time("occurred_at"),
     _time("recorded_at"),
+    # By hand; null where nobody has.
+    Column("updated_at", TIMESTAMP(timezone=True), nullable=True),
     # The migration gives it its dimension.
     Column("embedding", VECTOR(), nullable=True),
     Index(None, "project_id", "user_id", "generation", "recorded_at"),
@@ -175,6 +177,27 @@ gists: Final = Table(
     # Search is an exact scan of one user's rows, so no index on embedding or keywords.
     Index(None, "project_id", "user_id", "generation", "recorded_at"),
     Index(None, "event_id"),
+)
+
+# What was edited by hand beside the profile, whose own history has that.
+edit_history: Final = Table(
+    "edit_history",
+    metadata,
+    Column("edit_id", BigInteger, Identity(always=True), primary_key=True),
+    _text("project_id"),
+    _text("user_id"),
+    _number("generation", LIVE_GENERATION),
+    _text("kind"),
+    # Null for a user's fields.
+    Column("event_id", UUID, nullable=True),
+    _text("op"),
+    Column("before", JSONB, nullable=True),
+    Column("after", JSONB, nullable=True),
+    _number("revision", big=True),
+    _time("recorded_at"),
+    Index(None, "project_id", "user_id", "generation", "edit_id"),
+    CheckConstraint("kind IN ('user', 'event')", name="kind"),
+    CheckConstraint("op IN ('c', 'u', 'd')", name="op"),
 )
 
 # Partitioned, so without a unique key (it would need the partition column): the user's row lock does that.
@@ -397,5 +420,5 @@ schema_info: Final = Table(
     CheckConstraint("singleton", name="singleton"),
 )
 
-OF_A_USER: Final = (profiles, profile_history, gists, events, units, blobs, outbox)
+OF_A_USER: Final = (profiles, profile_history, edit_history, gists, events, units, blobs, outbox)
 """Tables whose every row of a user goes with them; ledger, usage and held_windows need more care."""
