@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
+from schemas.blob_states import BlobState, Outcome, least_finished
 from schemas.envelope import open_value
 from schemas.errors import InvalidRecord
 from schemas.headers import Headers
@@ -13,24 +14,6 @@ from schemas.records import Command, parse_record
 from schemas.windows import Position, UnitKey
 from storage.units import ForgetCutOff, RecordedUnit, covers
 from streams.topics import partition_for
-
-Outcome = Literal[
-    "unread",
-    "buffered",
-    "extracting",
-    "held",
-    "applied",
-    "parked",
-    "erased",
-    "duplicate",
-    "forwarded",
-    "command",
-    "null",
-    "missing",
-]
-OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
-# A record of several pieces counts by the one that is the least finished.
-LEAST_FINISHED: Final[tuple[Outcome, ...]] = ("buffered", "extracting", "held", "parked", "applied", "erased")
 
 MAY_HAVE_A_COPY: Final = ("missing", "parked", "duplicate")
 
@@ -206,12 +189,12 @@ def outcome_of_blob(
         for unit in stages.pending.get(seen.place, ())
         if not any(covers(row.key, unit.unit_key) or covers(unit.unit_key, row.key) for row in same)
     ]
-    here: list[Outcome] = [row.state for row in same if row.position == seen.position]
+    here: list[BlobState] = [row.state for row in same if row.position == seen.position]
     here += [unit.outcome for unit in pending]
     if here:
         # Of all positions, for a parked piece that was sent again has moved to the newer one.
         keys = [row.key for row in same] + [unit.unit_key for unit in pending]
-        return min(here, key=LEAST_FINISHED.index) if is_whole(keys, facts.messages) else "missing"
+        return least_finished(here) if is_whole(keys, facts.messages) else "missing"
     if any(row.state == "erased" for row in rows):
         return "erased"
     elsewhere = same or facts.blob in stages.buffered_blobs or facts.blob in stages.pending_blobs

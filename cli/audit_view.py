@@ -1,29 +1,14 @@
 """An audit as a table and as JSON."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.text import Text
 
-from cli.audit_rules import OUTCOMES, Outcome, Tally
+from cli.audit_rules import Tally
 from cli.console import out, plain_table, printable
+from schemas.blob_states import MEANINGS, OUTCOMES
 
 MISSING_SHOWN: Final = 20
-
-MEANINGS: Final[Mapping[Outcome, str]] = {
-    "unread": "not yet read by the buffer agent",
-    "buffered": "waits for its window to close",
-    "extracting": "in a window that is not finished",
-    "held": "in a window that waits for an endpoint, or for a budget's next day",
-    "applied": "in memory",
-    "parked": "in dead-letters, with the reason",
-    "erased": "deleted or forgotten",
-    "duplicate": "sent twice; the other one counts",
-    "forwarded": "was on the wrong partition or redriven; the copy counts",
-    "command": "a flush or a forget",
-    "null": "no value; ignored",
-    "missing": "in no stage at all: lost",
-}
 
 
 def audit_document(tally: Tally) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import pytest
 from cli.audit_rules import (
     BlobFacts,
     Decoded,
-    Outcome,
     PendingUnit,
     Seen,
     Stages,
@@ -22,6 +21,7 @@ from cli.audit_rules import (
     outcome_before_decoding,
     outcome_of_blob,
 )
+from schemas.blob_states import Outcome
 from schemas.identity import cloudevent_blob_id
 from schemas.windows import Position, UnitKey
 from storage.units import ForgetCutOff, RecordedUnit, UnitState
