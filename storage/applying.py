@@ -263,7 +263,11 @@ async def _write_event(
             summary=extraction.summary,
             tags=[{"tag": tag, "value": value} for tag, value in extraction.tags],
             profile_delta=[
-                {"content": fact.memo, "attributes": {"topic": fact.topic, "sub_topic": fact.sub_topic}}
+                {
+                    "content": fact.memo,
+                    "attributes": {"topic": fact.topic, "sub_topic": fact.sub_topic},
+                    "message_ids": list(fact.message_ids),
+                }
                 for fact in extraction.facts
             ],
             revision=revision,

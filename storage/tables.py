@@ -141,7 +141,7 @@ events: Final = Table(
     _optional_text("summary"),
     # A list of objects with `tag` and `value`.
     Column("tags", JSONB, nullable=False),
-    # The facts as extracted, before merging, in Memobase's shape.
+    # The facts as extracted, before merging, in Memobase's shape, each with the messages that it was taken from.
     Column("profile_delta", JSONB, nullable=False),
     _number("revision", big=True),
     _texts("message_ids"),

@@ -70,7 +70,8 @@ async def test_an_application_writes_profile_history_event_gists_units_ledger_an
         (event,) = await browsing.read_events(connection, "default", "ann", 10)
         assert event.event_id == result.event_id
         assert [gist.text for gist in event.gists] == ["moved to Oslo", "likes fish"]
-        assert event.profile_delta == [{"content": "Acme", "attributes": {"topic": "work", "sub_topic": "company"}}]
+        attributes = {"topic": "work", "sub_topic": "company"}
+        assert event.profile_delta == [{"content": "Acme", "attributes": attributes, "message_ids": ["b1/0"]}]
         book = await look_up_units(connection, "default", "ann", ["b1", "b2"])
         assert [book.outcome(item) for item in one.units] == ["applied", "applied"]
         row = (await read_ledger(connection, [one.window_id]))[one.window_id]
