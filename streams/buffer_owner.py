@@ -1,17 +1,22 @@
 """A partition of `chat-messages` that this worker owns: its buffer and its tails."""
 
+import asyncio
+import contextlib
 import heapq
 
 import structlog
 from aiokafka import TopicPartition
 
-from schemas.errors import LeaseLost
+from schemas.buffer_views import BufferView
+from schemas.errors import LeaseLost, RetryLater
 from schemas.identity import derived_uuid
 from schemas.records import Command
 from schemas.settings import BufferSettings, KafkaSettings
 from streams.buffer_codec import HeadKey
+from streams.buffer_memory import BufferMemory, User
 from streams.buffer_state import PartitionState
 from streams.buffer_store import PartitionStore
+from streams.buffer_views import buffered_blobs
 from streams.buffering import BufferContext, handle
 from streams.clients import consumer, translated
 from streams.partition_owner import OnFatal, OnLost, PartitionOwner, now_ms
@@ -53,6 +58,9 @@ class BufferOwner(PartitionOwner):
         self._deadlines: list[tuple[int, HeadKey, str]] = []
         self._queued_keys: set[HeadKey] = set()
         self._flush_sent: dict[HeadKey, str] = {}
+        self._committed_offset = 0
+        self._memory = BufferMemory()
+        self._moved = asyncio.Event()
 
     async def open(self) -> None:
         await super().open()
@@ -66,6 +74,26 @@ class BufferOwner(PartitionOwner):
     def abandon(self) -> None:
         super().abandon()
         self._state = None
+        self._moved.set()
+
+    async def wait_for(self, offset: int, timeout_s: float) -> None:
+        """Wait until the record at `offset` is decided and committed, this owner is abandoned, or time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._state is not None and self._committed_offset <= offset:
+                    await self._moved.wait()
+
+    def view(self, user: User) -> BufferView:
+        """What is committed of one user; raises RetryLater while the state is being loaded, and once abandoned."""
+        if self._state is None:
+            raise RetryLater(f"partition {self.place.partition} is changing hands")
+        return BufferView(
+            partition=self.place.partition,
+            next_offset=self._committed_offset,
+            blobs=buffered_blobs(self._store, user),
+            closed=self._memory.closed(user),
+            parked=self._memory.parked(user),
+        )
 
     async def release_store(self) -> None:
         await super().release_store()
@@ -89,6 +117,12 @@ class BufferOwner(PartitionOwner):
         # Nothing is awaited between the broker's answer and this write, so a revocation cannot come between.
         if changelog_end is not None:
             state.commit(changelog_end)
+        if next_offset is not None:
+            self._committed_offset = next_offset
+        for outcome in effects.outcomes:
+            self._memory.remember(outcome)
+        self._moved.set()
+        self._moved.clear()
 
     async def _check(self, now_ms: int) -> None:
         """Send a flush command for each user whose time is up; it does nothing if a later blob came meanwhile."""
@@ -124,8 +158,9 @@ class BufferOwner(PartitionOwner):
     async def _catch_up(self) -> None:
         """Bring the store to the changelog's end, reading committed records from where it left off."""
         position = self._changelog
-        async with consumer(self._kafka) as reader:
+        async with consumer(self._kafka, group_id=self._context.group) as reader:
             with translated("reading the changelog"):
+                self._committed_offset = await reader.committed(self.place) or 0
                 reader.assign([position])
                 end = (await reader.end_offsets([position]))[position]
                 begin = (await reader.beginning_offsets([position]))[position]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from schemas.buffer_views import ClosedBlob, ClosedWindow, ParkedRecord
 from schemas.envelope import open_value
 from schemas.errors import InvalidRecord
 from schemas.identity import window_id
@@ -14,6 +15,7 @@ from schemas.trace import Trace
 from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand, newest_trace
 from streams.blob_records import unit_of
 from streams.buffer_codec import HeadKey, encode_entry
+from streams.buffer_memory import Closed, Forgotten, Parked, User
 from streams.buffer_state import PartitionState
 from streams.raw_records import (
     Effects,
@@ -58,6 +60,7 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
     if record.value is None:
         effects.counts["null"] += 1
         return
+    decoded: Blob | Command | None = None
     try:
         origin = origin_of(record)
         if len(record.value) > context.max_blob_bytes:
@@ -84,13 +87,16 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
             dead_letter(record, error, stage=STAGE, group=context.group, max_blob_bytes=context.max_blob_bytes)
         )
         effects.counts["parked"] += 1
+        if decoded is not None:
+            parked = ParkedRecord(offset=record.offset, blob_id=decoded.id, reason=error.reason)
+            effects.outcomes.append(Parked(User(decoded.project_id, decoded.user_id), parked))
 
 
 def close(
-    key: HeadKey, reason: CloseReason, state: PartitionState, context: BufferContext, effects: Effects
+    key: HeadKey, reason: CloseReason, closed_by: int, state: PartitionState, context: BufferContext, effects: Effects
 ) -> list[UUID]:
-    """Close a user's buffer into one or more windows and return their ids."""
-    return _send_windows(key, reason, state.take(key), context, effects)
+    """Close a user's buffer into one or more windows and return their ids; `closed_by` is the record's offset."""
+    return _send_windows(key, reason, closed_by, state.take(key), context, effects)
 
 
 def _handle_blob(
@@ -122,17 +128,17 @@ def _handle_blob(
     if head is not None:
         reason = close_before(head, now_ms, len(entry), context.policy)
         if reason is not None:
-            close(key, reason, state, context, effects)
+            close(key, reason, record.offset, state, context, effects)
             head = None
     effects.counts["buffered"] += 1
     if pieces:
-        _send_windows(key, "tokens", state.take(key) + pieces, context, effects)
+        _send_windows(key, "tokens", record.offset, state.take(key) + pieces, context, effects)
         return
     head = add(head, unit, now_ms, len(entry))
     state.append(key, head, unit, entry)
     reason = close_after(head, context.policy)
     if reason is not None:
-        close(key, reason, state, context, effects)
+        close(key, reason, record.offset, state, context, effects)
 
 
 def _handle_command(
@@ -153,7 +159,7 @@ def _handle_command(
         if command.command == "forget-user":
             state.take(key)
         elif head is not None and command.last_blob_id in (None, head.last_blob_id):
-            window_ids += close(key, "flush", state, context, effects)
+            window_ids += close(key, "flush", record.offset, state, context, effects)
     command_id = command.id or derived_id(record, origin)
     forwarded = WindowCommand(
         command=command,
@@ -165,11 +171,14 @@ def _handle_command(
     )
     effects.outgoing.append(_to_windows(command.user_id, forwarded, trace, context))
     effects.counts["command"] += 1
+    if command.command == "forget-user":
+        effects.outcomes.append(Forgotten(User(command.project_id, command.user_id)))
 
 
 def _send_windows(
     key: HeadKey,
     reason: CloseReason,
+    closed_by: int,
     units: Sequence[tuple[Unit, int]],
     context: BufferContext,
     effects: Effects,
@@ -189,7 +198,22 @@ def _send_windows(
         effects.outgoing.append(_to_windows(key.user_id, window, newest_trace(packed), context))
         effects.counts[f"window.{reason}"] += 1
         ids.append(identifier)
+        effects.outcomes.append(Closed(User(key.project_id, key.user_id), _closed(window, closed_by)))
     return ids
+
+
+def _closed(window: Window, closed_by: int) -> ClosedWindow:
+    pieces = {unit.blob_id: unit for unit in window.units}
+    return ClosedWindow(
+        window_id=window.window_id,
+        blob_type=window.blob_type,
+        reason=window.reason,
+        closed_by=closed_by,
+        blobs=tuple(
+            ClosedBlob(blob_id=blob_id, content_hash=unit.content_hash, offset=unit.position.offset)
+            for blob_id, unit in pieces.items()
+        ),
+    )
 
 
 def _to_windows(user_id: str, value: Window | WindowCommand, trace: Trace, context: BufferContext) -> Outgoing:

@@ -11,6 +11,7 @@ from schemas.headers import Headers
 from schemas.identity import position_blob_id
 from schemas.records import MAX_ID_BYTES, check_id
 from schemas.windows import Position
+from streams.buffer_memory import Outcome
 
 # Above these a position fits no column, and a timestamp no calendar (the year 10000).
 MAX_PARTITION: Final = (1 << 31) - 1
@@ -63,10 +64,11 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Effects:
-    """What a batch sends beside its changelog records, and what it counts."""
+    """What a batch sends beside its changelog records, what it counts, and what those who wait for it are told."""
 
     outgoing: list[Outgoing] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 def dead_letter(

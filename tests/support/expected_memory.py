@@ -34,7 +34,7 @@ def windows_of(lines: Iterable[bytes], buffer: BufferSettings) -> list[Window]:
         user_id = parse_record(orjson.loads(line)).user_id
         handle(raw(line, offset, key=user_id.encode(), timestamp_ms=now_ms), state, limits, effects)
     for key in sorted(state.heads):
-        close(key, "flush", state, limits, effects)
+        close(key, "flush", 0, state, limits, effects)
     decoded = (decode_window(sent.value) for sent in effects.outgoing if sent.destination == "extraction_windows")
     return [window for window in decoded if isinstance(window, Window)]
 
