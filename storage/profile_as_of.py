@@ -1,0 +1,68 @@
+"""A profile as it was: played back from its history."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.recall import Entry, of_live_user
+from storage.tables import profile_history
+
+
+class Change(NamedTuple):
+    """One change of one entry, as history has it."""
+
+    profile_id: UUID
+    topic: str
+    sub_topic: str
+    op: str
+    before: str | None
+    after: str | None
+    recorded_at: datetime
+
+
+_CHANGES: Final = (
+    select(*(profile_history.c[name] for name in Change._fields))
+    .where(of_live_user(profile_history), profile_history.c.recorded_at <= bindparam("moment"))
+    .order_by(profile_history.c.history_id)
+)
+
+
+async def read_entries_as_of(
+    connection: AsyncConnection, project_id: str, user_id: str, moment: datetime
+) -> list[Entry]:
+    """What the profile held when everything recorded up to `moment` was written, and nothing later."""
+    parameters = {"project_id": project_id, "user_id": user_id, "moment": moment}
+    return play_back(Change._make(row) for row in await connection.execute(_CHANGES, parameters))
+
+
+def play_back(changes: Iterable[Change]) -> list[Entry]:
+    """The entries that are left by changes in their order."""
+    entries: dict[UUID, Entry] = {}
+    for change in changes:
+        known = entries.get(change.profile_id)
+        if change.after is None:
+            entries.pop(change.profile_id, None)
+        elif known is None:
+            entries[change.profile_id] = Entry(
+                profile_id=change.profile_id,
+                topic=change.topic,
+                sub_topic=change.sub_topic,
+                content=change.after,
+                update_hits=0,
+                created_at=change.recorded_at,
+                updated_at=change.recorded_at,
+            )
+        # What was only said again is not an update of the entry.
+        elif change.before != change.after or (change.topic, change.sub_topic) != (known.topic, known.sub_topic):
+            entries[change.profile_id] = known._replace(
+                topic=change.topic,
+                sub_topic=change.sub_topic,
+                content=change.after,
+                update_hits=known.update_hits + 1,
+                updated_at=change.recorded_at,
+            )
+    return list(entries.values())
