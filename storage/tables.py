@@ -411,6 +411,23 @@ insert_counts: Final = Table(
     _number("stored", big=True),
 )
 
+# Of every deployment that uses this database. One that has stopped beating is gone when its time is up.
+workers: Final = Table(
+    "workers",
+    metadata,
+    Column("worker_id", UUID, primary_key=True),
+    # Host and process, for people.
+    _text("name"),
+    # Whose topics it works on.
+    _text("topic_prefix"),
+    _texts("roles"),
+    # Where it answers questions about its buffers, and the token that it asks for.
+    _optional_text("url"),
+    _optional_text("token"),
+    _time("started_at"),
+    _time("expires_at"),
+)
+
 schema_info: Final = Table(
     "schema_info",
     metadata,

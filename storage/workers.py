@@ -1,0 +1,62 @@
+"""Which workers are alive, by heartbeats that expire by the database's clock; the gateway looks here whom to ask."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.tables import workers
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredWorker:
+    """A process of `memostream worker`. `url` and `token` are there where it holds buffers and tells of them."""
+
+    worker_id: UUID
+    name: str
+    topic_prefix: str
+    roles: tuple[str, ...]
+    url: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+async def beat(connection: AsyncConnection, worker: RegisteredWorker, lifetime_s: float) -> None:
+    """Count as alive for another `lifetime_s`, and forget those whose time is up."""
+    now = func.clock_timestamp()
+    entry = insert(workers).values(
+        worker_id=worker.worker_id,
+        name=worker.name,
+        topic_prefix=worker.topic_prefix,
+        roles=list(worker.roles),
+        url=worker.url,
+        token=worker.token,
+        started_at=now,
+        expires_at=now + timedelta(seconds=lifetime_s),
+    )
+    await connection.execute(
+        entry.on_conflict_do_update(index_elements=["worker_id"], set_={"expires_at": entry.excluded.expires_at})
+    )
+    # Two that wait for each other's rows would be a deadlock.
+    expired = select(workers.c.worker_id).where(workers.c.expires_at <= now).with_for_update(skip_locked=True)
+    await connection.execute(delete(workers).where(workers.c.worker_id.in_(expired)))
+
+
+async def leave(connection: AsyncConnection, worker_id: UUID) -> None:
+    """Be gone at once, so that nobody asks a worker that has stopped."""
+    await connection.execute(delete(workers).where(workers.c.worker_id == worker_id))
+
+
+async def read_workers(connection: AsyncConnection, topic_prefix: str) -> tuple[RegisteredWorker, ...]:
+    """The workers on these topics that are alive, the newest first."""
+    query = (
+        select(workers)
+        .where(workers.c.topic_prefix == topic_prefix, workers.c.expires_at > func.clock_timestamp())
+        .order_by(workers.c.started_at.desc(), workers.c.worker_id)
+    )
+    return tuple(
+        RegisteredWorker(row.worker_id, row.name, row.topic_prefix, tuple(row.roles), row.url, row.token)
+        for row in (await connection.execute(query)).all()
+    )
