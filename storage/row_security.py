@@ -14,8 +14,9 @@ from storage.tables import metadata, project_tokens
 ROLE: Final = "memostream_api"
 PROJECT_SETTING: Final = "memostream.project_id"
 
-# No row of theirs tells anything of a project to somebody who does not know its name already.
-READABLE: Final = ("forgotten_users", "schema_info")
+READABLE: Final = ("schema_info",)
+# Its rows name nobody: who does not know project and user cannot tell whose they are.
+WRITABLE: Final = ("forgotten_users",)
 # Any number of our own: grants to one role collide.
 _ADVISORY_LOCK: Final = 0x6D656D70
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
@@ -44,7 +45,7 @@ def statements() -> list[str]:
     return [
         f"DO $$ BEGIN IF to_regrole('{ROLE}') IS NULL THEN CREATE ROLE {ROLE} NOLOGIN; END IF; "
         "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(tables_of_projects())} TO {ROLE}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join((*tables_of_projects(), *WRITABLE))} TO {ROLE}",
         f"GRANT SELECT ON {', '.join(READABLE)} TO {ROLE}",
         f"GRANT {ROLE} TO CURRENT_USER",
     ]
