@@ -47,6 +47,11 @@ def _optional_text(name: str) -> Column[str | None]:
     return Column(name, Text, nullable=True)
 
 
+def _optional_json(name: str) -> Column[Any]:
+    # None is NULL, not the JSON value null, which `IS NULL` would not find.
+    return Column(name, JSONB(none_as_null=True), nullable=True)
+
+
 def _time(name: str, **options: Any) -> Column[Any]:
     return Column(name, TIMESTAMP(timezone=True), nullable=False, **options)
 
@@ -74,7 +79,7 @@ users: Final = Table(
     # Of the user's last outbox row.
     _number("seq", 0, big=True),
     _number("live_generation", LIVE_GENERATION),
-    Column("additional_fields", JSONB, nullable=True),
+    _optional_json("additional_fields"),
     # Of the live generation; triggers keep them, so that a list of users need not count.
     _number("profile_count", 0),
     _number("event_count", 0),
@@ -124,7 +129,7 @@ profile_history: Final = Table(
     _texts("joined"),
     _uuids("window_ids"),
     # Null for a hand edit.
-    Column("extractor", JSONB, nullable=True),
+    _optional_json("extractor"),
     _time("occurred_at"),
     _time("recorded_at"),
     Index(None, "project_id", "user_id", "generation", "history_id"),
@@ -146,10 +151,12 @@ events: Final = Table(
     _number("revision", big=True),
     _texts("message_ids"),
     _uuids("window_ids"),
-    Column("extractor", JSONB, nullable=True),
+    _optional_json("extractor"),
     _time("occurred_at"),
     _time("recorded_at"),
     # By hand; null where nobody has.
+    # What was set right by hand, which extraction asks for.
+    Index(None, "project_id", "user_id", "generation", postgresql_where=text("extractor IS NULL")),
     Column("updated_at", TIMESTAMP(timezone=True), nullable=True),
     # The migration gives it its dimension.
     Column("embedding", VECTOR(), nullable=True),
@@ -191,8 +198,8 @@ edit_history: Final = Table(
     # Null for a user's fields.
     Column("event_id", UUID, nullable=True),
     _text("op"),
-    Column("before", JSONB, nullable=True),
-    Column("after", JSONB, nullable=True),
+    _optional_json("before"),
+    _optional_json("after"),
     _number("revision", big=True),
     _time("recorded_at"),
     Index(None, "project_id", "user_id", "generation", "edit_id"),

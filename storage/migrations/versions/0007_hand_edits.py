@@ -37,6 +37,13 @@ def upgrade() -> None:
         ["project_id", "user_id", "generation", "edit_id"],
         unique=False,
     )
+    op.create_index(
+        op.f("ix_profile_history_project_id_user_id_generation"),
+        "profile_history",
+        ["project_id", "user_id", "generation"],
+        unique=False,
+        postgresql_where=sa.text("extractor IS NULL"),
+    )
     op.execute("ALTER TABLE edit_history ENABLE ROW LEVEL SECURITY")
     op.execute(
         "CREATE POLICY of_project ON edit_history USING (CURRENT_USER <> 'memostream_api' "
@@ -45,5 +52,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_profile_history_project_id_user_id_generation"), table_name="profile_history")
     op.drop_table("edit_history")
     op.drop_column("events", "updated_at")
