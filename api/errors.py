@@ -1,0 +1,59 @@
+"""What a caller is told when something goes wrong, and with which status."""
+
+import math
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from api.contract import is_of_memobase
+from api.envelope import JsonResponse, error_body
+from schemas.errors import Conflict, InvalidRecord, MemostreamError, NotFound, RetryLater
+
+DEFAULT_RETRY_S: Final = 1
+
+
+class ApiError(MemostreamError):
+    """An answer with this number. The text names what to change and quotes nothing of the request or the memory."""
+
+    def __init__(self, errno: int, errmsg: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(errmsg)
+        self.errno = errno
+        self.errmsg = errmsg
+        self.retry_after_s = retry_after_s
+
+
+def translated_error(error: MemostreamError, request_id: str) -> ApiError:
+    """By what the caller can do: change the request (400, 404, 409), try again (503), or report it (500)."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RetryLater):
+        # Its text may name hosts.
+        return ApiError(503, "not available at the moment, try again", retry_after_s=error.delay_s)
+    if isinstance(error, InvalidRecord):
+        return ApiError(400, str(error))
+    if isinstance(error, NotFound):
+        return ApiError(404, str(error))
+    if isinstance(error, Conflict):
+        return ApiError(409, "somebody else is changing the same, try again")
+    return internal_error(request_id)
+
+
+def internal_error(request_id: str) -> ApiError:
+    return ApiError(500, f"internal error; the log has more under request id {request_id}")
+
+
+def error_response(error: ApiError, scope: Scope) -> JsonResponse:
+    """On Memobase's routes HTTP 200 with the number in the body, as its clients expect; on ours the number, too."""
+    scope["memostream.errno"] = error.errno
+    headers = {}
+    if error.errno == 503:
+        headers["Retry-After"] = str(max(DEFAULT_RETRY_S, math.ceil(error.retry_after_s or 0)))
+    status = 200 if error.errno != 401 and is_of_memobase(scope) else error.errno
+    return JsonResponse(error_body(error.errno, error.errmsg), status, headers)
+
+
+async def answer_error(request: Request, error: Exception) -> JsonResponse:
+    """The handler of MemostreamError and its children."""
+    known: Any = error
+    return error_response(translated_error(known, request.scope["memostream.request_id"]), request.scope)

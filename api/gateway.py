@@ -1,0 +1,45 @@
+"""What every route may use: made once, in the composition root."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.access import Authenticator
+from api.insert_counts import InsertCounter
+from api.ports import BufferQueries, ChangeFeed, MessageLog, Policies, TextReader
+from extraction.protocol import Embedder
+from schemas.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """`embedder` is None where embeddings are off. `stopping` is set before requests are waited for."""
+
+    settings: Settings
+    engine: AsyncEngine
+    gatekeeper: Authenticator
+    message_log: MessageLog
+    buffers: BufferQueries
+    texts: TextReader
+    changes: ChangeFeed
+    policies: Policies
+    embedder: Embedder | None
+    inserts: InsertCounter
+    end_offsets: Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
+    now: Callable[[], datetime]
+    new_id: Callable[[], UUID]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+GatewayDep = Annotated[Gateway, Depends(gateway_of)]
