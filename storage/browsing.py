@@ -1,6 +1,6 @@
 """Memory as people look at it: profile entries, history, events, users; never the vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.changes import Event, EventGist, EventTag
 from schemas.memory import Quote
 from storage.profile_writing import ProfileRow, profile_row
-from storage.tables import LIVE_GENERATION, events, gists, profile_history, profiles, users
+from storage.tables import LIVE_GENERATION, events, gists, profile_history, profiles, users, without_search
 from storage.text import quotes_from_json, rfc3339
 
-_EVENT_COLUMNS: Final = tuple(column for column in events.c if column.name != "embedding")
-_GIST_COLUMNS: Final = tuple(column for column in gists.c if column.name not in ("embedding", "keywords"))
+_EVENT_COLUMNS: Final = without_search(events)
+_GIST_COLUMNS: Final = without_search(gists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ class EventRow:
 
 async def read_profile_entries(connection: AsyncConnection, project_id: str, user_id: str) -> list[ProfileRow]:
     """The live profile, by topic and sub-topic; empty for a user never seen."""
-    query = _live(select(profiles), profiles, project_id, user_id).order_by(profiles.c.topic, profiles.c.sub_topic)
+    query = _live(select(*without_search(profiles)), profiles, project_id, user_id).order_by(
+        profiles.c.topic, profiles.c.sub_topic
+    )
     return [profile_row(row) for row in (await connection.execute(query)).all()]
 
 
@@ -111,27 +113,20 @@ async def read_history(
     if topic is not None:
         query = query.where(profile_history.c.topic == topic)
     query = query.order_by(profile_history.c.history_id.desc()).limit(limit)
-    return [
-        HistoryRow(
-            history_id=row.history_id,
-            profile_id=row.profile_id,
-            topic=row.topic,
-            sub_topic=row.sub_topic,
-            op=row.op,
-            before=row.before,
-            after=row.after,
-            why=row.why,
-            revision=row.revision,
-            message_ids=tuple(row.message_ids),
-            window_ids=tuple(row.window_ids),
-            extractor=row.extractor,
-            occurred_at=row.occurred_at,
-            recorded_at=row.recorded_at,
-            quotes=quotes_from_json(row.quotes),
-            joined=tuple(row.joined),
-        )
-        for row in (await connection.execute(query)).all()
-    ]
+    return [_history_row(row) for row in (await connection.execute(query)).all()]
+
+
+async def read_profile_history(
+    connection: AsyncConnection, project_id: str, user_id: str, profile_ids: Collection[UUID]
+) -> dict[UUID, list[HistoryRow]]:
+    """All that has happened to these entries of the live profile, each one's changes the oldest first."""
+    found: dict[UUID, list[HistoryRow]] = {}
+    if profile_ids:
+        query = _live(select(profile_history), profile_history, project_id, user_id)
+        query = query.where(profile_history.c.profile_id.in_(list(profile_ids))).order_by(profile_history.c.history_id)
+        for row in (await connection.execute(query)).all():
+            found.setdefault(row.profile_id, []).append(_history_row(row))
+    return found
 
 
 async def read_events(connection: AsyncConnection, project_id: str, user_id: str, limit: int) -> list[EventRow]:
@@ -144,6 +139,27 @@ async def read_event(connection: AsyncConnection, project_id: str, user_id: str,
     """One event of the user's live memory, with its gists in order."""
     query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
     return next(iter(await _read_events(connection, query.where(events.c.event_id == event_id))), None)
+
+
+def _history_row(row: Any) -> HistoryRow:
+    return HistoryRow(
+        history_id=row.history_id,
+        profile_id=row.profile_id,
+        topic=row.topic,
+        sub_topic=row.sub_topic,
+        op=row.op,
+        before=row.before,
+        after=row.after,
+        why=row.why,
+        revision=row.revision,
+        message_ids=tuple(row.message_ids),
+        window_ids=tuple(row.window_ids),
+        extractor=row.extractor,
+        occurred_at=row.occurred_at,
+        recorded_at=row.recorded_at,
+        quotes=quotes_from_json(row.quotes),
+        joined=tuple(row.joined),
+    )
 
 
 async def _read_events(connection: AsyncConnection, query: Select[Any]) -> list[EventRow]:

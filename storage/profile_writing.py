@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.changes import ProfileEntry
 from schemas.memory import ChangeOp, SlotChange
 from storage.locking import LockedUser
-from storage.tables import profile_history, profiles
+from storage.tables import profile_history, profiles, without_search
 from storage.text import quotes_to_json, rfc3339
 
 # A slot that is updated for years would drag all its messages through every state; history has the rest.
@@ -143,7 +143,7 @@ def decide_changes(
 
 async def read_rows(connection: AsyncConnection, user: LockedUser) -> list[ProfileRow]:
     """The live profile of a locked user."""
-    query = select(profiles).where(
+    query = select(*without_search(profiles)).where(
         profiles.c.project_id == user.project_id,
         profiles.c.user_id == user.user_id,
         profiles.c.generation == user.live_generation,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from pgvector.sqlalchemy import VECTOR
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     ARRAY,
     TIMESTAMP,
@@ -69,6 +69,27 @@ def _uuids(name: str) -> Column[Any]:
     return Column(name, ARRAY(UUID), nullable=False, server_default=text("'{}'"))
 
 
+def _searched(keywords_of: str, has_text: str = "") -> tuple[Column[Any] | Index, ...]:
+    """What search reads of a row. Search is an exact scan of one user's rows: neither vectors nor keywords are indexed.
+
+    `embed_after` is when a missing embedding may be made, null for never. A trigger takes the embedding away from a
+    row whose text changes, and sets `embed_after` back.
+    """
+    condition = "embedding IS NULL AND embed_after IS NOT NULL" + (f" AND {has_text}" if has_text else "")
+    return (
+        # The migration gives it its dimension.
+        Column("embedding", HALFVEC(), nullable=True),
+        Column("embed_after", TIMESTAMP(timezone=True), nullable=True, server_default=text("'-infinity'")),
+        Column("keywords", TSVECTOR, Computed(f"memostream_keywords({keywords_of})", persisted=True)),
+        Index(None, "embed_after", postgresql_where=text(condition)),
+    )
+
+
+def without_search(table: Table) -> tuple[Column[Any], ...]:
+    """The columns of a table for reading its rows: a vector is larger than all else, and nobody reads it."""
+    return tuple(column for column in table.c if column.name not in ("embedding", "embed_after", "keywords"))
+
+
 users: Final = Table(
     "users",
     metadata,
@@ -104,6 +125,7 @@ profiles: Final = Table(
     _time("recorded_at"),
     _time("created_at"),
     _time("updated_at"),
+    *_searched("topic || ' ' || sub_topic || ' ' || content"),
     UniqueConstraint("project_id", "user_id", "generation", "topic", "sub_topic"),
 )
 
@@ -133,6 +155,8 @@ profile_history: Final = Table(
     _time("occurred_at"),
     _time("recorded_at"),
     Index(None, "project_id", "user_id", "generation", "history_id"),
+    # What was set right by hand, which extraction asks for.
+    Index(None, "project_id", "user_id", "generation", postgresql_where=text("extractor IS NULL")),
     CheckConstraint("op IN ('c', 'u', 'd')", name="op"),
 )
 
@@ -155,11 +179,9 @@ events: Final = Table(
     _time("occurred_at"),
     _time("recorded_at"),
     # By hand; null where nobody has.
-    # What was set right by hand, which extraction asks for.
-    Index(None, "project_id", "user_id", "generation", postgresql_where=text("extractor IS NULL")),
     Column("updated_at", TIMESTAMP(timezone=True), nullable=True),
-    # The migration gives it its dimension.
-    Column("embedding", VECTOR(), nullable=True),
+    *_searched("summary", "summary <> ''"),
+    _texts("session_ids"),
     Index(None, "project_id", "user_id", "generation", "recorded_at"),
 )
 
@@ -179,9 +201,8 @@ gists: Final = Table(
     Column("quotes", JSONB, nullable=False, server_default=text("'[]'")),
     _time("occurred_at"),
     _time("recorded_at"),
-    Column("embedding", VECTOR(), nullable=True),
-    Column("keywords", TSVECTOR, Computed("to_tsvector('simple'::regconfig, text)", persisted=True)),
-    # Search is an exact scan of one user's rows, so no index on embedding or keywords.
+    *_searched("text"),
+    _texts("session_ids"),
     Index(None, "project_id", "user_id", "generation", "recorded_at"),
     Index(None, "event_id"),
 )

@@ -43,7 +43,7 @@ async def test_an_empty_database_gets_the_schema_that_the_tables_describe(
     async with empty_engine.connect() as connection:
         assert await connection.run_sync(_differences) == []
         vectors = text("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attname = 'embedding'")
-        assert set((await connection.execute(vectors)).scalars()) == {"vector(8)"}
+        assert set((await connection.execute(vectors)).scalars()) == {"halfvec(8)"}
 
 
 async def test_every_constraint_and_index_has_the_name_that_the_convention_gives(
