@@ -7,12 +7,12 @@ from typing import Final, Literal
 
 from schemas.conversation import Message, messages_of
 from schemas.memory import Quote
+from schemas.sought_blobs import FoundBlob, SoughtBlob, likely_positions
 from schemas.windows import Position, Unit
 from storage.browsing import EventRow, HistoryRow
 from storage.kept_blobs import KeptPiece
 from storage.profile_writing import ProfileRow
 from storage.units import ID_CONFLICT, WHOLE, RecordedUnit, UnitBook
-from streams.message_reader import FoundBlob, SoughtBlob
 
 NEAREST: Final = 5
 # Of several units that hold a message, that whose state comes first says what became of it.
@@ -133,9 +133,7 @@ def sought_blobs(
             continue
         if _kept_message(message_id, unit, kept) is not None:
             continue
-        # A forwarded record lies twice on the topic; an ingested one's origin is in other people's shape.
-        origin = unit.origin if unit.origin is not None and unit.origin.topic == unit.position.topic else None
-        positions = (unit.position,) if origin is None else (unit.position, origin)
+        positions = likely_positions(unit.position, unit.origin)
         sought[unit.blob_id] = SoughtBlob(unit.project_id, unit.user_id, unit.blob_id, unit.content_hash, positions)
     return sought
 

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.errors import RetryLater
 from schemas.settings import KafkaSettings
-from schemas.windows import Position, Unit
+from schemas.sought_blobs import Absence, FoundBlob, SoughtBlob
+from schemas.windows import Position
 from streams.blob_records import read_unit
 from streams.clients import admin, consumer, translated
 from streams.raw_records import RawRecord
@@ -23,29 +23,27 @@ BATCH_RECORDS: Final = 500
 # Records up to the next position are read along, more are skipped.
 READ_ALONG_RECORDS: Final = 500
 
-# removed: the topic begins later, or has a gap there. replaced: another record lies there, or the topic ends before;
-# it was made anew. unanswered: the broker is away or too slow, so nobody knows.
-Absence = Literal["removed", "replaced", "no-topic", "unanswered"]
+# Each reading opens connections of its own.
+READINGS_AT_ONCE: Final = 4
+
 Place = tuple[str, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class SoughtBlob:
-    """A blob as its units name it. `positions` are where its record may lie, the likeliest first."""
+class TopicTexts:
+    """Reads texts for callers who come side by side; so many at a time, the others wait in their order."""
 
-    project_id: str
-    user_id: str
-    blob_id: str
-    content_hash: str
-    positions: tuple[Position, ...]
+    def __init__(self, kafka: KafkaSettings, timeout_s: float = TIMEOUT_S) -> None:
+        self._kafka = kafka
+        self._timeout_s = timeout_s
+        self._turns = asyncio.Semaphore(READINGS_AT_ONCE)
 
-
-@dataclass(frozen=True, slots=True)
-class FoundBlob:
-    """The whole blob as a unit, whose position is where it was found; or else why it was not."""
-
-    unit: Unit | None
-    absence: Absence | None = None
+    async def read(self, sought: Iterable[SoughtBlob]) -> Mapping[SoughtBlob, FoundBlob]:
+        """As `read_blobs`; the time runs from a caller's turn on."""
+        wanted = list(sought)
+        if not wanted:
+            return {}
+        async with self._turns:
+            return await read_blobs(self._kafka, wanted, timeout_s=self._timeout_s)
 
 
 async def read_blobs(

@@ -8,10 +8,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic, RecordsToDelete
 
 from schemas.settings import KafkaSettings
+from schemas.sought_blobs import SoughtBlob
 from schemas.windows import Position
 from streams.blob_records import read_unit
 from streams.clients import admin, producer
-from streams.message_reader import SoughtBlob, read_blobs
+from streams.message_reader import read_blobs
 from streams.raw_records import RawRecord
 from tests.support.buffer_step import chat
 

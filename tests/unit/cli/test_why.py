@@ -22,12 +22,12 @@ from cli.why_chain import (
 )
 from cli.why_view import event_document, event_view, marked, slot_document, slot_view
 from schemas.memory import Quote
+from schemas.sought_blobs import FoundBlob
 from schemas.windows import MessageId, Position, Unit
 from storage.browsing import EventRow, GistRow, HistoryRow
 from storage.kept_blobs import KeptPiece
 from storage.profile_writing import ProfileRow
 from storage.units import RecordedUnit, book_of
-from streams.message_reader import FoundBlob
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SAID = datetime(2026, 2, 1, 18, 0, tzinfo=UTC)

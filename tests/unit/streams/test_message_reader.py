@@ -7,9 +7,10 @@ import pytest
 
 from schemas import headers as names
 from schemas.identity import position_blob_id
+from schemas.sought_blobs import Absence, FoundBlob, SoughtBlob
 from schemas.windows import Position
 from streams.blob_records import read_unit
-from streams.message_reader import Absence, FoundBlob, SoughtBlob, recognise
+from streams.message_reader import recognise
 from streams.raw_records import RawRecord, origin_headers
 
 TOPIC = "chat-messages"
