@@ -17,6 +17,11 @@ class ApiSettings(Section):
         description="Opens every route, as the project `default`. Set the variable instead, so that it stands in no "
         "file. Projects have tokens of their own: `memostream project create`.",
     )
+    row_level_security: bool = Field(
+        False,
+        description="Let Postgres keep projects apart, too: requests run as the role memostream_api, which sees one "
+        "project at a time. Costs a statement or two a request.",
+    )
     max_body_bytes: int = Field(
         2 << 20, ge=1 << 10, le=64 << 20, description="A request with a larger body is refused with status 413."
     )

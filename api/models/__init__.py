@@ -1,0 +1,1 @@
+"""Shapes of answers and bodies, with examples; a module a resource."""
