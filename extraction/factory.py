@@ -5,6 +5,7 @@ from typing import Final
 
 from extraction.pipeline import Pipeline
 from extraction.protocol import Embedder, Extractor
+from extraction.reading import ReadingModel
 from schemas.errors import ConfigurationError
 from schemas.memory import ExtractorIdentity
 from schemas.profile_schema import ProfilePolicy
@@ -42,6 +43,25 @@ def create_extractor(settings: Settings) -> Extractor:
     # Another model may take another form of answers; the limits are those of the endpoint.
     tidier = chat if llm.summary_model is None else ChatEndpoint(client, llm, llm.summary_model, gate)
     return Pipeline(identity, EndpointSteps(chat, tidier), create_embedder(settings))
+
+
+def create_reader(settings: Settings) -> ReadingModel | None:
+    """The model that helps to read memory, at the endpoint of extraction; None with provider `offline`."""
+    if settings.extraction.provider == "offline":
+        return None
+
+    from extraction.endpoint.chat import ChatEndpoint
+    from extraction.endpoint.client import open_client
+    from extraction.endpoint.limits import Gate, Limits
+    from extraction.endpoint.reading import ChatReader
+
+    llm = settings.llm
+    client = open_client(llm.base_url, llm.api_key, llm.timeout_s, llm.default_headers, llm.default_query)
+    gate = Gate(Limits(llm.concurrency, llm.requests_per_minute, llm.tokens_per_minute))
+    return ChatReader(
+        ChatEndpoint(client, llm, llm.summary_model or llm.model, gate),
+        ChatEndpoint(client, llm, llm.thinking_model or llm.model, gate),
+    )
 
 
 def create_embedder(settings: Settings) -> Embedder | None:

@@ -46,10 +46,21 @@ PromptName = Literal[
     "compact_input",
     "repair",
     "schema",
+    "pick",
+    "pick_input",
+    "interest",
+    "interest_input",
+    "topic",
+    "topic_input",
+    "lead",
 ]
 
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 PROMPT_NAMES: Final[tuple[PromptName, ...]] = get_args(PromptName)
+# Asked when memory is read: they make nothing that is stored.
+READING_PROMPTS: Final[frozenset[PromptName]] = frozenset(
+    {"pick", "pick_input", "interest", "interest_input", "topic", "topic_input", "lead"}
+)
 
 # What the messages of a blob that is no chat are, and which of it counts; chats are what the fixed part is about.
 _SOURCES: Final[dict[str, PromptName]] = {
@@ -83,10 +94,12 @@ def render(language: Language, name: PromptName, **values: str) -> str:
 
 
 def prompt_hash(policy: ProfilePolicy) -> str:
-    """SHA-256 over all prompts of all languages, the reply schemas and the policy."""
+    """SHA-256 over all prompts of extraction in all languages, the reply schemas and the policy."""
     digest = hashlib.sha256()
     for language in LANGUAGES:
         for name in PROMPT_NAMES:
+            if name in READING_PROMPTS:
+                continue
             digest.update(f"{language}/{name}\n{load(language, name)}\n".encode())
     for model in (ExtractReply, MergeReply, OrganizeReply, CompactReply):
         digest.update(json.dumps(strict_schema(model), sort_keys=True).encode())
@@ -131,7 +144,7 @@ def extract_input(language: Language, messages: Sequence[Message], profile: Prof
         known_slots=known or "-",
         weekdays=_weekdays(language, messages),
         sources=_sources(language, messages),
-        boundary=_boundary(text),
+        boundary=boundary_of(text),
         messages=text,
     )
 
@@ -181,7 +194,7 @@ def merge_input(language: Language, items: Sequence[OpenSlot]) -> str:
             lines.append(f"  remembered [{item.slot.occurred_at:%Y/%m/%d}]: {_indent(item.slot.content)}")
         lines.extend(f"  news [{fact.occurred_at:%Y/%m/%d}]: {_indent(fact.memo)}" for fact in item.facts)
     text = "\n".join(lines)
-    return render(language, "merge_input", boundary=_boundary(text), items=text)
+    return render(language, "merge_input", boundary=boundary_of(text), items=text)
 
 
 def organize_system(language: Language, max_memo_tokens: int) -> str:
@@ -201,7 +214,7 @@ def organize_input(language: Language, crowds: Sequence[Crowd]) -> str:
             lines.append(f"  {index} {member.sub_topic}{mark} [{said}]: {_indent(member.content)}")
             index += 1
     text = "\n".join(lines)
-    return render(language, "organize_input", boundary=_boundary(text), topics=text)
+    return render(language, "organize_input", boundary=boundary_of(text), topics=text)
 
 
 def compact_system(language: Language, max_memo_tokens: int) -> str:
@@ -216,7 +229,7 @@ def compact_input(language: Language, items: Sequence[LongMemo]) -> str:
         lines.append(f"{index} {item.entry.topic} / {item.entry.sub_topic}: {_indent(item.entry.content)}")
         lines.extend(f"  keep: {_indent(fact.memo)}" for fact in item.keep)
     text = "\n".join(lines)
-    return render(language, "compact_input", boundary=_boundary(text), memos=text)
+    return render(language, "compact_input", boundary=boundary_of(text), memos=text)
 
 
 def repair(language: Language, error: str) -> str:
@@ -256,7 +269,8 @@ def _sources(language: Language, messages: Sequence[Message]) -> str:
     return "\n\n" + "\n".join(lines) if lines else ""
 
 
-def _boundary(text: str) -> str:
+def boundary_of(text: str) -> str:
+    """A line that the text does not hold."""
     # Drawn from the text itself, so that no text can hold its own boundary and pretend to end.
     return f"===== {hashlib.sha256(text.encode()).hexdigest()[:16]} ====="
 

@@ -68,7 +68,7 @@ _ALL: Final = (
         "every endpoint is spoken to by OpenAI's API; the fixed part of a prompt comes first, so that it can be cached",
         moot="openai",
     ),
-    _later("thinking_llm_model", Text, "only Memobase's role-play route uses it"),
+    _now("thinking_llm_model", Text, "llm", "thinking_model", "for the role-play route"),
     _now("summary_llm_model", Text, "llm", "summary_model", "for organize and compact; extract writes the summaries"),
     _never("llm_tab_separator", Text, "models answer in JSON, so nothing has to be separated"),
     _now("language", Literal["en", "zh"], "extraction", "language", "unset is `auto` here: the user's own language"),

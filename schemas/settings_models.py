@@ -37,6 +37,9 @@ class LLMSettings(Section):
     summary_model: str | None = Field(
         None, description="Name of a model for organize and compact, at the same endpoint; `model` if null."
     )
+    thinking_model: str | None = Field(
+        None, description="Name of a model that invents topics for role-play, at the same endpoint; `model` if null."
+    )
     vision: bool = Field(
         False, description="Whether the model sees: images are shown to it then, and parked in dead-letters else."
     )
