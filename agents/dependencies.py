@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from extraction.protocol import Extractor
 from schemas.budgets import BudgetSettings
+from schemas.health import Health
 from schemas.prices import PriceSettings
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
@@ -31,24 +32,6 @@ async def no_offsets() -> Mapping[Partition, int]:
 async def default_policy(project_id: str) -> ProfilePolicy:  # noqa: ARG001
     """For a worker that was given no policy."""
     return ProfilePolicy()
-
-
-class Health:
-    """What is wrong at present, by part; nothing is healthy."""
-
-    def __init__(self) -> None:
-        self._problems: dict[str, str] = {}
-
-    @property
-    def problems(self) -> Mapping[str, str]:
-        """Reasons that may be shown to a user, by part (`endpoint`)."""
-        return dict(self._problems)
-
-    def report(self, part: str, reason: str) -> None:
-        self._problems[part] = reason
-
-    def clear(self, part: str) -> None:
-        self._problems.pop(part, None)
 
 
 @dataclass(frozen=True, slots=True)

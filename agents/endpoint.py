@@ -9,7 +9,6 @@ import structlog
 from agents.accounts import Meter
 from agents.bisection import halves_of
 from agents.control import Step, call_for_control
-from agents.dependencies import Health
 from agents.faults import EndpointJudge, UserKey, is_short
 from extraction.protocol import Extractor
 from schemas.conversation import Message
@@ -21,6 +20,7 @@ from schemas.errors import (
     RetryLater,
     UnexplainedRefusal,
 )
+from schemas.health import Health
 from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
 from schemas.profile_schema import ProfilePolicy
 

@@ -11,16 +11,17 @@ import structlog
 
 from agents import extraction
 from agents.buffer import create_buffer_app
-from agents.dependencies import ExtractionDeps, Health, utc_now
+from agents.dependencies import ExtractionDeps, utc_now
 from agents.ingest import create_ingest_app
-from agents.policies import PolicyBook, stored_in
 from extraction.factory import create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
+from schemas.health import Health
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from storage.database import create_engine
 from storage.migrate import migrate
 from storage.partitions import keep_unit_partitions
+from storage.policies import PolicyBook, stored_in
 from storage.usage_pruning import keep_usage_short
 from streams.faust_app import FaustApp, new_app
 from streams.health import (

@@ -8,14 +8,15 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agents.dependencies import ExtractionDeps, Health
-from agents.policies import PolicyBook, stored_in
+from agents.dependencies import ExtractionDeps
 from agents.settling import Settler
 from extraction.factory import create_extractor
+from schemas.health import Health
 from schemas.settings import Settings
 from schemas.windows import Position
 from storage.browsing import read_events
 from storage.database import create_engine
+from storage.policies import PolicyBook, stored_in
 from storage.projects import clear_project_config, read_project_config, write_project_config
 from storage.reading import read_profile
 from tests.support.extracting import START_MS, unit, window

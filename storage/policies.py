@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agents.dependencies import Health
 from schemas.errors import ConfigurationError, RetryLater
+from schemas.health import Health
 from schemas.policies import checked_policy, policy_of
 from schemas.profile_schema import ProfilePolicy
 from schemas.project_config import parse_project_config

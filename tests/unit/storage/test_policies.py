@@ -5,11 +5,11 @@ from typing import Final
 
 import pytest
 
-from agents.dependencies import Health
-from agents.policies import PolicyBook
 from schemas.errors import RetryLater
+from schemas.health import Health
 from schemas.policies import policy_of
 from schemas.settings import Settings
+from storage.policies import PolicyBook
 
 KEEP_S: Final = 2.0
 STRICT: Final = "profile_strict_mode: true"
@@ -62,7 +62,7 @@ async def test_a_policy_is_looked_up_once_in_a_while_and_not_once_a_window() -> 
 async def test_a_text_that_has_not_changed_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench({"a": STRICT})
     first = await bench.book.policy_of("a")
-    monkeypatch.setattr("agents.policies.parse_project_config", None)
+    monkeypatch.setattr("storage.policies.parse_project_config", None)
     bench.time_s = KEEP_S
     assert await bench.book.policy_of("a") is first
     assert len(bench.reads) == 2
