@@ -22,15 +22,14 @@ from storage.database import create_engine
 from storage.migrate import migrate
 from storage.partitions import keep_unit_partitions
 from storage.policies import PolicyBook, stored_in
+from storage.probing import Reasons, watch_database
 from storage.usage_pruning import keep_usage_short
 from streams.faust_app import FaustApp, new_app
 from streams.health import (
-    Reasons,
     WorkerHealth,
     nothing_wrong,
     serve_probes,
     watch_broker,
-    watch_database,
     watch_problems,
     watch_state,
 )

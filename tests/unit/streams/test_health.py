@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from streams.health import KEEP_S, Remembered, WorkerHealth, nothing_wrong, watch_database, watch_problems, watch_state
+from storage.probing import KEEP_S, Remembered, watch_database
+from streams.health import WorkerHealth, nothing_wrong, watch_problems, watch_state
 
 
 async def test_a_role_is_not_ready_before_it_is_watched() -> None:
