@@ -80,6 +80,7 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, c
     dropped: list[tuple[Fact, str]] = []
     open_slots: list[OpenSlot] = []
     by_name = {(slot.topic, slot.sub_topic): slot for slot in profile.slots}
+    corrected = {(item.topic, item.sub_topic): item.corrected_at for item in profile.corrections}
     groups: dict[SlotName, list[Fact]] = {}
     for fact in facts:
         name = fact.topic, fact.sub_topic
@@ -87,6 +88,8 @@ def plan_merge(facts: Iterable[Fact], profile: Profile, policy: ProfilePolicy, c
             dropped.append((fact, "empty"))
         elif not policy.allows(*name):
             dropped.append((fact, "outside"))
+        elif name in corrected and fact.occurred_at < corrected[name]:
+            dropped.append((fact, "older"))
         elif not policy.single_valued(*name) and _is_joined(fact, profile, covers):
             dropped.append((fact, "identical"))
         else:

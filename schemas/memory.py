@@ -28,11 +28,21 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A slot whose entry was edited or removed by hand: what was said before has no say in it any more."""
+
+    topic: str
+    sub_topic: str
+    corrected_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """A user's profile as read; `revision` 0 is a user who has none yet."""
+    """A user's profile as read; `revision` 0 is a user who has none yet. `corrections` are one a slot at most."""
 
     revision: int = 0
     slots: tuple[Slot, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
     def slot(self, topic: str, sub_topic: str) -> Slot | None:
         return next((s for s in self.slots if (s.topic, s.sub_topic) == (topic, sub_topic)), None)

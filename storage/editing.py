@@ -21,8 +21,6 @@ from storage.outbox import append_rows
 from storage.outgoing import Outgoing, change_source
 from storage.tables import edit_history
 
-# Stands in the history in place of extraction's reasons.
-BY_HAND: Final = "edited"
 TOO_LARGE: Final = "too-large"
 
 EditKind = Literal["user", "event"]

@@ -3,11 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from schemas.memory import ChangeOp, SlotChange
-from storage.editing import BY_HAND, Editing, Edits, Taken
+from storage.editing import Editing, Edits, Taken
 from storage.profile_writing import DecidedChange, ProfileRow, read_rows, write_changes
+from storage.reading import EDITED, REMOVED
+
+# In the history, in place of extraction's reasons; what is added stands beside what was said before.
+ADDED: Final = "added"
 
 SlotKey = tuple[str, str]
 
@@ -48,12 +53,12 @@ def added(
             created_at=now,
             updated_at=now,
         )
-        return ProfileEdit(None, after, (_decided(None, after, now),))
+        return ProfileEdit(None, after, (_decided(None, after, now, ADDED),))
     joined = join(held.content, content)
     after = _rewritten(held, joined, now)
     if joined != content:
         after = replace(after, message_ids=held.message_ids, window_ids=held.window_ids)
-    return _update(held, after, now)
+    return _update(held, after, now, ADDED)
 
 
 def changed(
@@ -73,13 +78,13 @@ def changed(
     after = before if before.content == content else _rewritten(before, content, now)
     if slot != (before.topic, before.sub_topic):
         after = replace(after, topic=slot[0], sub_topic=slot[1], updated_at=now)
-    return _update(before, after, now)
+    return _update(before, after, now, EDITED)
 
 
 def removed(rows: Iterable[ProfileRow], profile_id: UUID, now: datetime) -> ProfileEdit | None:
     """An entry taken out; None where there is no such entry."""
     before = _entry(rows, lambda row: row.profile_id == profile_id)
-    return None if before is None else ProfileEdit(before, None, (_decided(before, None, now),))
+    return None if before is None else ProfileEdit(before, None, (_decided(before, None, now, REMOVED),))
 
 
 async def add_entry(
@@ -177,25 +182,25 @@ def _rewritten(row: ProfileRow, content: str, now: datetime) -> ProfileRow:
     )
 
 
-def _update(before: ProfileRow, after: ProfileRow, now: datetime) -> ProfileEdit:
+def _update(before: ProfileRow, after: ProfileRow, now: datetime, why: str) -> ProfileEdit:
     is_moved = (before.topic, before.sub_topic) != (after.topic, after.sub_topic)
     if not is_moved and before.content == after.content:
         return ProfileEdit(before, before, ())
     if not is_moved:
-        return ProfileEdit(before, after, (_decided(before, after, now),))
+        return ProfileEdit(before, after, (_decided(before, after, now, why),))
     # A slot's history ends where its entry leaves it, and says in the new slot where it came from.
     came_from = (before.sub_topic,) if before.topic == after.topic else ()
-    left, entered = _decided(before, None, now), _decided(None, after, now, came_from)
+    left, entered = _decided(before, None, now, REMOVED), _decided(None, after, now, why, came_from)
     return ProfileEdit(before, after, (left, entered))
 
 
 def _decided(
-    before: ProfileRow | None, after: ProfileRow | None, now: datetime, joined: tuple[str, ...] = ()
+    before: ProfileRow | None, after: ProfileRow | None, now: datetime, why: str, joined: tuple[str, ...] = ()
 ) -> DecidedChange:
     row = after or before
     if row is None:
         raise ValueError("an edit has a row before or after it")
     op: ChangeOp = "c" if before is None else "d" if after is None else "u"
     held, holds = (None if side is None else side.content for side in (before, after))
-    change = SlotChange(op, row.topic, row.sub_topic, held, holds, BY_HAND, (), now, joined)
+    change = SlotChange(op, row.topic, row.sub_topic, held, holds, why, (), now, joined)
     return DecidedChange(op, before, after, change)

@@ -1,16 +1,21 @@
 """What extraction needs to know before it starts: the profile, and which units are new."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import ARRAY, Row, Text, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.identity import content_hash
-from schemas.memory import Profile, Slot
+from schemas.memory import Correction, Profile, Slot
 from schemas.windows import MessageId, Position
-from storage.tables import LIVE_GENERATION, forgotten_users, profiles, units, users
+from storage.tables import LIVE_GENERATION, forgotten_users, profile_history, profiles, units, users
 from storage.units import ForgetCutOff, RecordedUnit, UnitBook, UnitState, book_of
+
+# Reasons of history rows by hand that set a slot right.
+EDITED: Final = "edited"
+REMOVED: Final = "removed"
+CORRECTED: Final = (EDITED, REMOVED)
 
 
 def user_hash(project_id: str, user_id: str) -> str:
@@ -23,6 +28,7 @@ async def read_profile(connection: AsyncConnection, project_id: str, user_id: st
     query = (
         select(
             users.c.revision,
+            users.c.live_generation,
             profiles.c.profile_id,
             profiles.c.topic,
             profiles.c.sub_topic,
@@ -60,7 +66,31 @@ async def read_profile(connection: AsyncConnection, project_id: str, user_id: st
         for row in rows
         if row.profile_id is not None
     )
-    return Profile(revision=rows[0].revision, slots=tuple(slots))
+    corrections = await _read_corrections(connection, project_id, user_id, rows[0].live_generation)
+    return Profile(revision=rows[0].revision, slots=tuple(slots), corrections=corrections)
+
+
+async def _read_corrections(
+    connection: AsyncConnection, project_id: str, user_id: str, generation: int
+) -> tuple[Correction, ...]:
+    query = (
+        select(
+            profile_history.c.topic,
+            profile_history.c.sub_topic,
+            func.max(profile_history.c.occurred_at).label("corrected_at"),
+        )
+        .where(
+            profile_history.c.project_id == project_id,
+            profile_history.c.user_id == user_id,
+            profile_history.c.generation == generation,
+            profile_history.c.extractor.is_(None),
+            profile_history.c.why.in_(CORRECTED),
+        )
+        .group_by(profile_history.c.topic, profile_history.c.sub_topic)
+        .order_by(profile_history.c.topic, profile_history.c.sub_topic)
+    )
+    rows = (await connection.execute(query)).all()
+    return tuple(Correction(row.topic, row.sub_topic, row.corrected_at) for row in rows)
 
 
 async def look_up_units(
