@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
@@ -14,7 +15,7 @@ from storage.errors import translated
 log = structlog.get_logger()
 
 RECONNECT_S: Final = 1.0
-# A dead peer is noticed after this long at the latest.
+# A connection that closes is noticed at once, a dead peer after this long at the latest.
 PROBE_INTERVAL_S: Final = 15.0
 PROBE_TIMEOUT_S: Final = 5.0
 
@@ -53,11 +54,14 @@ async def _listen_once(
         driver: Any = raw.driver_connection
         if not isinstance(driver, asyncpg.Connection):
             raise TypeError("LISTEN needs asyncpg")
+        is_closed = asyncio.Event()
+        driver.add_termination_listener(lambda _: is_closed.set())
         try:
             await driver.add_listener(channel, received)
             on_listening()
             while True:
-                await asyncio.sleep(PROBE_INTERVAL_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(is_closed.wait(), PROBE_INTERVAL_S)
                 await driver.fetchval("SELECT 1", timeout=PROBE_TIMEOUT_S)
         finally:
             # Not back to the pool: it listens, and may be dead.
