@@ -14,12 +14,17 @@ from api.access import Authenticator
 from api.insert_counts import InsertCounter
 from api.ports import BufferQueries, ChangeFeed, MessageLog, Policies, TextReader
 from extraction.protocol import Embedder
+from extraction.reading import ReadingModel
 from schemas.settings import Settings
+from schemas.tokens import TokenCounter
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`embedder` is None where embeddings are off. `stopping` is set before requests are waited for."""
+    """`embedder` is None where embeddings are off, `reader` where no chat model is configured.
+
+    `stopping` is set before requests are waited for.
+    """
 
     settings: Settings
     engine: AsyncEngine
@@ -30,6 +35,8 @@ class Gateway:
     changes: ChangeFeed
     policies: Policies
     embedder: Embedder | None
+    reader: ReadingModel | None
+    count_tokens: TokenCounter
     inserts: InsertCounter
     end_offsets: Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
     now: Callable[[], datetime]

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import Float, Table, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.memory import Embedding
 from storage.tables import LIVE_GENERATION, gists, profiles, users
 
 
@@ -59,6 +60,18 @@ _RECENT_GISTS: Final = (
     .order_by(gists.c.recorded_at.desc(), gists.c.event_id, gists.c.number.desc())
     .limit(bindparam("limit"))
 )
+_SIMILARITY: Final = 1 - gists.c.embedding.cosine_distance(bindparam("vector"))
+_SIMILAR_GISTS: Final = (
+    select(*(gists.c[name] for name in RecentGist._fields))
+    .where(
+        of_live_user(gists),
+        gists.c.recorded_at > bindparam("since"),
+        gists.c.recorded_at <= bindparam("until"),
+        _SIMILARITY > bindparam("threshold", type_=Float),
+    )
+    .order_by(_SIMILARITY.desc(), gists.c.gist_id)
+    .limit(bindparam("limit"))
+)
 
 
 async def read_entries(connection: AsyncConnection, project_id: str, user_id: str) -> list[Entry]:
@@ -73,3 +86,27 @@ async def read_recent_gists(
     """Gists recorded after `since` and not after `until`, the newest first."""
     parameters = {"project_id": project_id, "user_id": user_id, "since": since, "until": until, "limit": limit}
     return [RecentGist._make(row) for row in await connection.execute(_RECENT_GISTS, parameters)]
+
+
+async def read_similar_gists(
+    connection: AsyncConnection,
+    project_id: str,
+    user_id: str,
+    vector: Embedding,
+    *,
+    threshold: float,
+    since: datetime,
+    until: datetime,
+    limit: int,
+) -> list[RecentGist]:
+    """Gists of that time whose cosine with the vector is above `threshold`, the most similar first."""
+    parameters = {
+        "project_id": project_id,
+        "user_id": user_id,
+        "vector": vector,
+        "threshold": threshold,
+        "since": since,
+        "until": until,
+        "limit": limit,
+    }
+    return [RecentGist._make(row) for row in await connection.execute(_SIMILAR_GISTS, parameters)]
