@@ -116,7 +116,7 @@ async def measure_buffer(
         done.set()
 
     settings = buffer.model_copy(update={"store": store})
-    app = create_buffer_app(
+    app, _ = create_buffer_app(
         kafka, settings, kafka.partitions, token_counter(settings.tokenizer, lambda _: None), on_fatal
     )
     await _run_until(app, done)

@@ -23,12 +23,17 @@ class ApiSettings(Section):
         "project at a time. Costs a statement or two a request.",
     )
     max_body_bytes: int = Field(
-        2 << 20, ge=1 << 10, le=64 << 20, description="A request with a larger body is refused with status 413."
+        2 << 20, ge=1 << 10, le=64 << 20, description="A request with a larger body is refused with errno 413."
     )
     wait_timeout_s: PositiveFloat = Field(
         55.0,
         description="How long a call with `wait_process=true` waits for extraction. Memobase's clients give up after "
         "60 seconds.",
+    )
+    produce_timeout_s: PositiveFloat = Field(
+        5.0,
+        description="How long a call that writes to Kafka waits for the broker; then it is answered with 503. It may "
+        "take that long to end a call when the broker goes away, too.",
     )
     shutdown_timeout_s: PositiveFloat = Field(
         10.0, description="Requests that are not answered this long after Ctrl-C are cut off."

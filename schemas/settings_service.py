@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
-from schemas.addresses import DatabaseUrl
+from schemas.addresses import DatabaseUrl, Endpoint
 from schemas.section import Section
 
 
@@ -54,6 +54,18 @@ class WorkerSettings(Section):
     )
     health_host: str = Field(
         "127.0.0.1", description="Address that takes the probes; 0.0.0.0 in a container, for they come from outside."
+    )
+    internal_host: str = Field(
+        "127.0.0.1",
+        description="Address that takes the gateway's questions about buffers; 0.0.0.0 where gateway and worker are on "
+        "different machines. Only ids, places and hashes are told, to those who know the token in the database.",
+    )
+    internal_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of the same; any that is free if null, for the database tells it."
+    )
+    internal_url: Endpoint | None = Field(
+        None,
+        description="Where the gateway reaches it, if not at the address by which this machine reaches the broker.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(

@@ -1,10 +1,12 @@
 """Faust as we use it: every default that hurts set in one place, and a transport that reads committed records."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import aiokafka
 import faust
+from faust.app.router import Router
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
 from faust.types import TP
@@ -12,7 +14,7 @@ from faust.types.auth import SASLMechanism
 from yarl import URL
 
 from schemas.settings import KafkaSettings
-from streams.clients import MAX_REQUEST_BYTES
+from streams.clients import MAX_REQUEST_BYTES, translated
 
 # Records queued in front of an agent; Faust's 4,096 would be as many windows.
 STREAM_BUFFER_RECORDS: Final = 512
@@ -55,6 +57,12 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
         self.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
 
+    async def confirm_membership(self) -> bool:
+        """Send a heartbeat now, from any thread's loop, and tell whether the group still knows this member."""
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        heartbeat = asyncio.run_coroutine_threadsafe(coordinator._do_heartbeat(), self.thread_loop)  # noqa: SLF001
+        return bool(await asyncio.wrap_future(heartbeat))
+
 
 class _ReadCommittedConsumer(Consumer):
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
@@ -62,6 +70,9 @@ class _ReadCommittedConsumer(Consumer):
 
     def request_rejoin(self) -> None:
         cast(_ReadCommittedThread, self._thread).request_rejoin()
+
+    async def confirm_membership(self) -> bool:
+        return await cast(_ReadCommittedThread, self._thread).confirm_membership()
 
 
 class _IdempotentProducer(Producer):
@@ -101,6 +112,21 @@ class FaustApp(faust.App):
     def request_rejoin(self) -> None:
         """Make this member join its group again, which revokes and assigns its partitions anew."""
         cast(_ReadCommittedConsumer, self.consumer).request_rejoin()
+
+    async def confirm_membership(self) -> bool:
+        """Whether the group still knows this member with its assignment, as the broker says from now on.
+
+        If so, what this worker owned when it asked was nobody else's until then.
+        """
+        with translated("confirming the membership of the group"):
+            return await cast(_ReadCommittedConsumer, self.consumer).confirm_membership()
+
+    def url_of(self, topic: str, partition: int) -> str | None:
+        """The `canonical_url` of the member that has the partition, by the last assignment that this one has seen."""
+        for url, topics in cast(Router, self.router).external_topics_metadata().items():
+            if partition in topics.get(topic, ()):
+                return str(url)
+        return None
 
 
 def new_app(app_id: str, kafka: KafkaSettings, partitions: int, **options: Any) -> FaustApp:

@@ -48,6 +48,10 @@ class PartitionOwners:
     def owned(self) -> frozenset[TopicPartition]:
         return frozenset(self._owners)
 
+    def owner_of(self, place: TopicPartition) -> PartitionOwner | None:
+        """Whoever owns it in this worker now; None if another worker does, or nobody."""
+        return self._owners.get(place)
+
     async def open(self, places: Collection[TopicPartition], generation: int) -> None:
         """Own exactly these partitions; returns when all are fenced and loaded. Waits while the broker is away."""
         self.revoke_all()

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import socket
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Literal, get_args
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents import extraction
 from agents.buffer import create_buffer_app
@@ -24,6 +26,8 @@ from storage.partitions import keep_unit_partitions
 from storage.policies import PolicyBook, stored_in
 from storage.probing import Reasons, watch_database
 from storage.usage_pruning import keep_usage_short
+from storage.workers import RegisteredWorker
+from streams.buffer_service import BufferService, serve_buffers
 from streams.faust_app import FaustApp, new_app
 from streams.health import (
     WorkerHealth,
@@ -37,6 +41,7 @@ from streams.ingest_sources import check_sources, source_partitions
 from streams.offsets import end_offsets
 from streams.relay import Relay
 from streams.topics import Topics, ensure_topics
+from streams.worker_registry import registered
 
 Role = Literal["ingest", "buffer", "extraction", "relay"]
 ROLES: Final[frozenset[str]] = frozenset(get_args(Role))
@@ -68,21 +73,20 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
     if settings.without_effect:
         log.warning("settings.without_effect", reasons=list(settings.without_effect))
     check_sources(settings)
+    engine = create_engine(settings.storage)
+    worker_name = f"{socket.gethostname()}-{os.getpid()}"
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
         # First, so that a start that takes long is seen to be alive.
         await stack.enter_async_context(serve_probes(settings.worker, health))
         source_counts = await source_partitions(settings.kafka, settings.ingest.sources if "ingest" in roles else ())
         partitions = await ensure_topics(settings.kafka, settings.buffer)
         # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
         if roles & {"extraction", "relay"}:
-            await _enter_storage_roles(stack, settings, roles, partitions, on_fatal, health)
+            await _enter_storage_roles(stack, settings, engine, roles, partitions, on_fatal, health, worker_name)
+        service: BufferService | None = None
         if "buffer" in roles:
-            count_tokens = token_counter(
-                settings.buffer.tokenizer, lambda reason: log.warning("buffer.tokens_estimated", reason=reason)
-            )
-            app = create_buffer_app(settings.kafka, settings.buffer, partitions, count_tokens, on_fatal)
-            await stack.enter_async_context(_running_app(app, on_fatal))
-            health.watch("buffer", _reads(app))
+            service = await _enter_buffer_role(stack, settings, partitions, on_fatal, health)
         if source_counts:
             app = create_ingest_app(settings, source_counts, on_fatal)
             await stack.enter_async_context(_running_app(app, on_fatal))
@@ -91,6 +95,16 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
             # Nothing is to be read, so there is nothing to wait for.
             health.watch("ingest", nothing_wrong)
         health.watch("broker", watch_broker(settings.kafka))
+        identity = RegisteredWorker(
+            worker_id=uuid.uuid4(),
+            name=worker_name,
+            topic_prefix=settings.kafka.topic_prefix,
+            roles=tuple(sorted(roles)),
+            url=service.url if service else None,
+            token=service.token if service else None,
+        )
+        # Left first, so that nobody is sent here while it stops.
+        await stack.enter_async_context(registered(engine, identity))
         log.info("worker.started", roles=sorted(roles), partitions=partitions)
         await stop.wait()
         health.stop()
@@ -107,23 +121,41 @@ async def migrate_database(settings: Settings) -> None:
     )
 
 
+async def _enter_buffer_role(
+    stack: AsyncExitStack,
+    settings: Settings,
+    partitions: int,
+    on_fatal: Callable[[BaseException], None],
+    health: WorkerHealth,
+) -> BufferService:
+    count_tokens = token_counter(
+        settings.buffer.tokenizer, lambda reason: log.warning("buffer.tokens_estimated", reason=reason)
+    )
+    # Before the app, which tells the other members of its group where this worker is asked.
+    service = await stack.enter_async_context(serve_buffers(settings.worker, settings.kafka))
+    app, buffers = create_buffer_app(settings.kafka, settings.buffer, partitions, count_tokens, on_fatal, service.url)
+    await stack.enter_async_context(_running_app(app, on_fatal))
+    stack.enter_context(service.answering(buffers))
+    health.watch("buffer", _reads(app))
+    return service
+
+
 async def _enter_storage_roles(
     stack: AsyncExitStack,
     settings: Settings,
+    engine: AsyncEngine,
     roles: frozenset[str],
     partitions: int,
     on_fatal: Callable[[BaseException], None],
     health: WorkerHealth,
+    worker_name: str,
 ) -> None:
     await migrate_database(settings)
-    engine = create_engine(settings.storage)
-    stack.push_async_callback(engine.dispose)
     health.watch("database", watch_database(engine))
     await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
     if settings.storage.usage_retention_days is not None:
         pruning = keep_usage_short(engine, settings.storage.usage_retention_days, utc_now)
         await stack.enter_async_context(_running(pruning, on_fatal))
-    worker_name = f"{socket.gethostname()}-{os.getpid()}"
     if "relay" in roles:
         relay = Relay(engine, settings.kafka, settings.relay, worker_name)
         await stack.enter_async_context(_running(relay.run(), on_fatal, relay.stop, settings.worker.shutdown_timeout_s))
