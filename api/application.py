@@ -10,12 +10,19 @@ from api.envelope import JsonResponse
 from api.errors import answer_error
 from api.gateway import Gateway
 from api.middleware import BodyLimit, Gate, RequestFrame
-from api.routes import health, projects, reading
+from api.routes import events, health, profile_edits, projects, reading, users
 from schemas.errors import MemostreamError
 
 VERSION: Final = "0.1.0"
 # One line a module of api/routes.
-ROUTERS: Final = (health.router, projects.router, reading.router)
+ROUTERS: Final = (
+    health.router,
+    projects.router,
+    reading.router,
+    users.router,
+    profile_edits.router,
+    events.router,
+)
 
 
 def create_app(gateway: Gateway) -> FastAPI:

@@ -129,9 +129,13 @@ async def read_profile_history(
     return found
 
 
-async def read_events(connection: AsyncConnection, project_id: str, user_id: str, limit: int) -> list[EventRow]:
-    """The latest events, the newest first, with their gists in order."""
+async def read_events(
+    connection: AsyncConnection, project_id: str, user_id: str, limit: int, *, since: datetime | None = None
+) -> list[EventRow]:
+    """The latest events, the newest first, with their gists in order; with `since`, those recorded from then on."""
     query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
+    if since is not None:
+        query = query.where(events.c.recorded_at >= since)
     return await _read_events(connection, query.order_by(events.c.recorded_at.desc(), events.c.event_id).limit(limit))
 
 
