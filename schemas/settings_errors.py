@@ -20,6 +20,9 @@ _PLAINER: Final = {
 
 def spoken(path: Sequence[str | int]) -> str:
     """As in `profile.additional_user_profiles, topic 2, sub_topic 1, name`; items are counted from 1."""
+    if not path:
+        # What is no Unicode cannot name its own place.
+        return "the text"
     parts: list[str] = []
     dotted: list[str] = []
     for part, following in zip(path, [*path[1:], ""], strict=True):

@@ -116,6 +116,7 @@ def test_a_topic_without_sub_topics_is_refused_when_it_is_set() -> None:
         ("? !!str {a: b}\n: c", "YAML tags"),
         ("language: 1" + ":01" * 300 + ".5", "YAML cannot read a value"),
         ("\x00", "no YAML"),
+        ('"\\ud800": 1', "the text: Input should be a valid string"),
         ("language: en #" + "x" * MAX_CHARACTERS, "characters, at most 65535 are taken"),
     ],
 )
