@@ -16,6 +16,7 @@ from schemas.errors import MemostreamError
 VERSION: Final = "0.1.0"
 # One line a module of api/routes.
 ROUTERS: Final = (
+    health.probes,
     health.router,
     projects.router,
     reading.router,

@@ -12,11 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.access import Authenticator
 from api.insert_counts import InsertCounter
-from api.ports import BufferQueries, ChangeFeed, MessageLog, Policies, TextReader
+from api.ports import BufferQueries, MessageLog, Policies, TextReader
+from api.recent_writes import RecentWrites
 from extraction.protocol import Embedder
 from extraction.reading import ReadingModel
 from schemas.settings import Settings
 from schemas.tokens import TokenCounter
+from storage.ledger_waiter import LedgerWaiter
+from storage.probing import Reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +35,21 @@ class Gateway:
     message_log: MessageLog
     buffers: BufferQueries
     texts: TextReader
-    changes: ChangeFeed
     policies: Policies
     embedder: Embedder | None
     reader: ReadingModel | None
     count_tokens: TokenCounter
     inserts: InsertCounter
+    ledger: LedgerWaiter
+    watch_database: Reasons
     end_offsets: Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    recent: RecentWrites = field(default_factory=RecentWrites)
 
 
-def gateway_of(request: Request) -> Gateway:
+async def gateway_of(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
 

@@ -7,7 +7,8 @@ from schemas.buffer_views import BufferView
 from schemas.change_feed import ChangeFilter, FeedItem
 from schemas.profile_schema import ProfilePolicy
 from schemas.records import Blob, Command
-from schemas.windows import Position, Unit
+from schemas.sought_blobs import FoundBlob, SoughtBlob
+from schemas.windows import Position
 
 
 class MessageLog(Protocol):
@@ -43,10 +44,14 @@ class BufferQueries(Protocol):
 
 
 class TextReader(Protocol):
-    """Reads blobs back from their topic."""
+    """Reads blobs back from `chat-messages`."""
 
-    async def read(self, project_id: str, user_id: str, units: Iterable[Unit]) -> Mapping[str, Unit]:
-        """The blobs that are still there, by id. Raises RetryLater when the broker is away."""
+    @property
+    def topic(self) -> str:
+        """Full name of `chat-messages`."""
+
+    async def read(self, sought: Iterable[SoughtBlob]) -> Mapping[SoughtBlob, FoundBlob]:
+        """What has become of each; it says so where the broker does not answer."""
 
 
 class ChangeFeed(Protocol):

@@ -6,7 +6,20 @@ from pathlib import Path
 
 import typer
 
-from cli.commands import doctor, flush, ingest_check, inspect, memory, project, run_system, schema, send, usage, why
+from cli.commands import (
+    doctor,
+    flush,
+    ingest_check,
+    inspect,
+    memory,
+    project,
+    run_gateway,
+    run_system,
+    schema,
+    send,
+    usage,
+    why,
+)
 from cli.console import note, report_error
 from schemas.errors import ConfigurationError, MemostreamError, RetryLater
 
@@ -23,7 +36,7 @@ app = typer.Typer(
     help="Long-term memory for LLM applications, as a stream processor on Kafka.",
 )
 
-for group in (run_system, send, memory, why, flush, inspect, usage, project, ingest_check, doctor, schema):
+for group in (run_system, run_gateway, send, memory, why, flush, inspect, usage, project, ingest_check, doctor, schema):
     group.register(app)
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import shlex
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
+from api.app import serve
 from cli.addresses import explicit_addresses, with_addresses
 from cli.console import note, out
+from cli.gateway import TOKEN_FILE, at_place, open_place, published_url, url_of, with_root_token
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 from streams.logs import configure_logging
@@ -21,17 +24,43 @@ async def work(settings: Settings, roles: frozenset[str], stop: asyncio.Event) -
     return await run_worker(settings, roles, stop)
 
 
-async def up(config: Path | None, data_dir: Path, roles: frozenset[str], stop: asyncio.Event) -> int:
-    """Run everything until `stop`, or until the worker fails; returns the exit code."""
+async def up(
+    config: Path | None, data_dir: Path, roles: frozenset[str], stop: asyncio.Event, *, with_gateway: bool = True
+) -> int:
+    """Run everything until `stop`, or until a part fails; returns the exit code."""
     configured = load_settings(config)
     configure_logging(configured.worker)
-    async with embedded_system(configured, data_dir, quiet=False) as settings:
-        console = out()
-        console.print(guide(settings, data_dir))
-        if not roles:
-            await stop.wait()
-            return 0
-        return await run_worker(settings, roles, stop)
+    with open_place(configured.api) if with_gateway else nullcontext() as place:
+        async with embedded_system(configured, data_dir, quiet=False) as settings:
+            if place is None:
+                out().print(guide(settings, data_dir, None))
+                return await _run(settings, roles, stop)
+            settings = at_place(with_root_token(settings, data_dir), place)
+            out().print(guide(settings, data_dir, url_of(settings.api)))
+            with published_url(settings.api, data_dir):
+                return await _run(settings, roles, stop, place)
+
+
+async def _run(
+    settings: Settings, roles: frozenset[str], stop: asyncio.Event, place: socket.socket | None = None
+) -> int:
+    """Worker and gateway, where they are wanted, until `stop` or until one of them ends."""
+    stop_worker, stop_gateway = asyncio.Event(), asyncio.Event()
+    worker = [asyncio.create_task(run_worker(settings, roles, stop_worker))] if roles else []
+    gateway = [] if place is None else [asyncio.create_task(serve(settings, stop_gateway, listening=place))]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([*worker, *gateway, stopped], return_when=asyncio.FIRST_COMPLETED)
+        # First the gateway, for calls that wait in it need the worker.
+        stop_gateway.set()
+        await asyncio.gather(*gateway)
+        stop_worker.set()
+        return max(await asyncio.gather(*worker, *gateway), default=0)
+    finally:
+        parts = [stopped, *worker, *gateway]
+        for part in parts:
+            part.cancel()
+        await asyncio.wait(parts)
 
 
 @asynccontextmanager
@@ -61,7 +90,7 @@ async def embedded_system(configured: Settings, data_dir: Path, *, quiet: bool) 
         yield settings
 
 
-def guide(settings: Settings, data_dir: Path) -> str:
+def guide(settings: Settings, data_dir: Path, gateway_url: str | None) -> str:
     """How to produce, watch and read from another shell."""
     servers = settings.kafka.bootstrap_servers
     topics = Topics(settings.kafka.topic_prefix)
@@ -72,6 +101,7 @@ def guide(settings: Settings, data_dir: Path) -> str:
         if settings.extraction.provider == "offline"
         else f"{settings.llm.model}"
     )
+    over_http = "" if gateway_url is None else _over_http(gateway_url, data_dir)
     return f"""
 memostream is up. Kafka: {servers} · data: {data_dir} · extractor: {extractor}
 
@@ -85,6 +115,15 @@ With any Kafka client:
   echo 'ann:{record}' | \\
     kcat -P -b {servers} -t {topics.chat_messages} -K: -X topic.partitioner=murmur2_random
   kcat -C -b {servers} -t {topics.profile_updated} -X isolation.level=read_committed -o end
-
+{over_http}
 Ctrl-C stops everything; the data stays.
+"""
+
+
+def _over_http(gateway_url: str, data_dir: Path) -> str:
+    token_file = shlex.quote(str(data_dir / TOKEN_FILE))
+    return f"""
+Over HTTP, as with Memobase (all of it: {gateway_url}/docs); the root token lies in {token_file}:
+  curl -H "Authorization: Bearer $(cat {token_file})" \\
+    {gateway_url}/api/v1/users/context/ann
 """

@@ -32,8 +32,7 @@ class ApiSettings(Section):
     )
     produce_timeout_s: PositiveFloat = Field(
         5.0,
-        description="How long a call that writes to Kafka waits for the broker; then it is answered with 503. It may "
-        "take that long to end a call when the broker goes away, too.",
+        description="How long a call that writes to Kafka waits for the broker before it is answered with errno 503.",
     )
     shutdown_timeout_s: PositiveFloat = Field(
         10.0, description="Requests that are not answered this long after Ctrl-C are cut off."

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-from sqlalchemy import ColumnElement, func, select, union, update
+from sqlalchemy import ColumnElement, exists, func, select, union, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -160,6 +160,11 @@ async def read_access(connection: AsyncConnection, project_id: str) -> ProjectAc
     rows = (await connection.execute(query)).all()
     tokens = tuple(KnownToken(row.token_id, row.token_hash, row.is_revoked) for row in rows)
     return ProjectAccess(tokens, any(row.is_suspended for row in rows))
+
+
+async def has_tokens(connection: AsyncConnection) -> bool:
+    """Whether any project has one that holds."""
+    return bool(await connection.scalar(select(exists().where(project_tokens.c.revoked_at.is_(None)))))
 
 
 async def read_projects(connection: AsyncConnection, project_id: str | None = None) -> list[ProjectRow]:

@@ -18,7 +18,7 @@ from cli.commands.options import (
 UP_EPILOG = """
 **Examples**
 
-- `memostream up` — a broker, a database and a worker; data in ./memostream-data
+- `memostream up` — broker, database, worker and gateway; data in ./memostream-data
 - `memostream up --data-dir /tmp/try`
 - `MEMOSTREAM_EXTRACTION__PROVIDER=openai MEMOSTREAM_LLM__API_KEY=... memostream up`
 """
@@ -59,16 +59,19 @@ def up(
     roles: Annotated[
         str, typer.Option(metavar="ROLES", help="Roles of the worker; none for no worker.")
     ] = "ingest,buffer,extraction,relay",
+    api: Annotated[bool, typer.Option(help="Run the HTTP gateway, too.")] = True,
 ) -> None:
-    """Run a broker, a database and a worker on this machine, until Ctrl-C. The data stays.
+    """Run a broker, a database, a worker and the HTTP gateway on this machine, until Ctrl-C. The data stays.
 
-    The other commands find them by themselves when they are run in the same folder, or with the same --data-dir.
+    The other commands find them by themselves when they are run in the same folder, or with the same --data-dir. The
+    gateway's root token is made once and kept in the folder, in the file root-token; the file gateway-url says where it
+    listens: at api.port, or at a free port where that is taken and not configured.
     """
     from cli.running import run_until_stopped
     from cli.up import up
 
     chosen = frozenset() if roles == "none" else _roles(roles)
-    raise typer.Exit(run_until_stopped(lambda stop: up(config, data_dir, chosen, stop)))
+    raise typer.Exit(run_until_stopped(lambda stop: up(config, data_dir, chosen, stop, with_gateway=api)))
 
 
 def demo(

@@ -1,0 +1,78 @@
+"""The HTTP server around the application: where it listens, and how it stops."""
+
+import asyncio
+import contextlib
+import math
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from schemas.errors import ConfigurationError
+from schemas.settings import ApiSettings
+
+BACKLOG: Final = 2048
+# Longer than balancers keep an idle connection, or they would send a request into one that is just being closed.
+KEEP_ALIVE_S: Final = 75
+
+log = structlog.get_logger()
+
+
+def open_socket(settings: ApiSettings) -> socket.socket:
+    """A socket on `api.host` and `api.port` that does not listen yet; ConfigurationError unless both are free."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        opened = socket.socket(family, kind, protocol)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind(address)
+        except OSError:
+            opened.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"api.port {settings.port} cannot be listened on at {settings.host} ({type(error).__name__}): "
+            "choose another, or another api.host"
+        ) from error
+    return opened
+
+
+async def serve_app(app: ASGIApp, settings: ApiSettings, listening: socket.socket, stop: asyncio.Event) -> None:
+    """Answer requests until `stop` is set, then those that are under way, for `api.shutdown_timeout_s` at most."""
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, math.ceil(settings.shutdown_timeout_s)),
+    )
+    server = _Server(config)
+    stopping = asyncio.create_task(_stop(server, stop))
+    try:
+        await server.serve([listening])
+    finally:
+        stopping.cancel()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The command hears them, and sets `stop`."""
+        yield
+
+
+async def _stop(server: uvicorn.Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True
