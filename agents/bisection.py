@@ -71,6 +71,7 @@ async def merge_topics(call: MergeCall, extraction: Extraction) -> Merged:
                 (vector for part in parts if (vector := part.extraction.summary_embedding) is not None), None
             ),
             usage=first.update.extraction.usage + second.update.extraction.usage,
+            slot_embeddings=first.update.extraction.slot_embeddings + second.update.extraction.slot_embeddings,
         ),
         usage=first.update.usage + second.update.usage,
         dropped=first.update.dropped + second.update.dropped,

@@ -1,5 +1,6 @@
-"""The embed step: gists and summary of an extraction in one batched call."""
+"""The embed step: gists and summary of an extraction, and what will be new slots, in one batched call."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,20 @@ from extraction.protocol import Embedder
 from schemas.memory import Embedding, Extraction
 
 
-async def embed(extraction: Extraction, embedder: Embedder) -> Extraction:
-    """The extraction with its embeddings; unchanged, without a call, where nothing is left to embed."""
+async def embed(extraction: Extraction, embedder: Embedder, slot_texts: Iterable[str] = ()) -> Extraction:
+    """The extraction with its embeddings; unchanged, without a call, where no gist and no summary is left to embed.
+
+    Slots come along in that call and are not worth one of their own: what has no embedding is embedded later.
+    """
     gists = [gist for gist in extraction.gists if gist.embedding is None]
     summary = extraction.summary if extraction.summary_embedding is None else None
-    texts = list(dict.fromkeys([*(gist.text for gist in gists), *([summary] if summary else [])]))
-    if not texts:
+    if not gists and not summary:
         return extraction
+    slots = list(dict.fromkeys(slot_texts))
+    texts = list(dict.fromkeys([*(gist.text for gist in gists), *([summary] if summary else []), *slots]))
     vectors, usage = await embedder.embed(texts)
     by_text = {text: _row(vectors, row) for row, text in enumerate(texts)}
+    of_slots = ((text, by_text[text]) for text in slots)
     return replace(
         extraction,
         gists=tuple(
@@ -25,6 +31,10 @@ async def embed(extraction: Extraction, embedder: Embedder) -> Extraction:
         ),
         summary_embedding=by_text[summary] if summary else extraction.summary_embedding,
         usage=extraction.usage + usage,
+        slot_embeddings=(
+            *extraction.slot_embeddings,
+            *((text, vector) for text, vector in of_slots if vector is not None),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from extraction.organize import Crowd, Join, crowds_of, join_entries, note_crowd
 from extraction.protocol import Embedder
 from schemas.conversation import Message
 from schemas.errors import ContentRejected, ContextTooLong, MemostreamError
-from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage
+from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage, slot_text
 from schemas.profile_schema import ProfilePolicy
 
 Answers = TypeVar("Answers", bound=Sequence[object])
@@ -65,8 +65,9 @@ class Pipeline:
 
     async def merge(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy) -> MemoryUpdate:
         meter = _Meter()
-        settling = asyncio.create_task(self._settle(extraction, profile, policy, meter))
-        embedding = asyncio.create_task(self._embed(extraction, meter))
+        plan = self._steps.plan(extraction, profile, policy)
+        settling = asyncio.create_task(self._settle(plan, profile, policy, meter))
+        embedding = asyncio.create_task(self._embed(extraction, plan, meter))
         tasks = (settling, embedding)
         try:
             # Where one call fails, the other's answer would be thrown away, so it is not waited for.
@@ -92,8 +93,7 @@ class Pipeline:
         if self._embedder is not None:
             await self._embedder.close()
 
-    async def _settle(self, extraction: Extraction, profile: Profile, policy: ProfilePolicy, meter: "_Meter") -> Draft:
-        plan = self._steps.plan(extraction, profile, policy)
+    async def _settle(self, plan: MergePlan, profile: Profile, policy: ProfilePolicy, meter: "_Meter") -> Draft:
         answers = await meter.count(self._steps.decide(plan, policy)) if plan.open_slots else ()
         meter.has_decided = bool(plan.open_slots)
         draft = resolve(plan, answers, profile, policy)
@@ -106,10 +106,13 @@ class Pipeline:
             draft = shorten_entries(draft, items, shortened or [None] * len(items), policy)
         return note_crowds(draft, policy)
 
-    async def _embed(self, extraction: Extraction, meter: "_Meter") -> Extraction:
+    async def _embed(self, extraction: Extraction, plan: MergePlan, meter: "_Meter") -> Extraction:
         if self._embedder is None:
             return extraction
-        embedded = await embed(extraction, self._embedder)
+        # What a model decides on is not known yet, and not worth a call of its own: it is embedded later.
+        new = (entry for entry in plan.entries if entry.slot is None)
+        texts = (slot_text(entry.topic, entry.sub_topic, entry.content) for entry in new)
+        embedded = await embed(extraction, self._embedder, texts)
         meter.usage += embedded.usage - extraction.usage
         return embedded
 

@@ -48,6 +48,11 @@ class Profile:
         return next((s for s in self.slots if (s.topic, s.sub_topic) == (topic, sub_topic)), None)
 
 
+def slot_text(topic: str, sub_topic: str, content: str) -> str:
+    """An entry of a profile as its embedding is made of it: `basic info name: Ann`."""
+    return f"{topic} {sub_topic}".replace("_", " ") + f": {content}"
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """Words of a message, as they stand in it."""
@@ -127,7 +132,10 @@ def _joined(one: Usage, other: Usage, sign: int) -> Usage:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What a conversation says, before it meets the profile; depends on no profile, so a merge may be run again."""
+    """What a conversation says, before it meets the profile; depends on no profile, so a merge may be run again.
+
+    `slot_embeddings` are those of texts that a merge found to be new slots, by `slot_text`.
+    """
 
     facts: tuple[Fact, ...] = ()
     gists: tuple[Gist, ...] = ()
@@ -136,6 +144,7 @@ class Extraction:
     occurred_at: datetime | None = None
     summary_embedding: Embedding | None = None
     usage: Usage = field(default_factory=Usage)
+    slot_embeddings: tuple[tuple[str, Embedding], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Records of `extraction-windows`: windows of units, and commands on their way to the extraction agent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NewType
 from uuid import UUID
@@ -123,6 +123,13 @@ def newest_trace(units: Iterable[Unit]) -> Trace:
     traced = [unit for unit in units if unit.traceparent is not None]
     # Not by the producer's own time: a backfill tells old things in new records.
     return max(reversed(traced), key=lambda unit: unit.recorded_at_ms).trace if traced else NO_TRACE
+
+
+def sessions_of(units: Iterable[Unit], message_ids: Collection[str]) -> list[str]:
+    """The sessions that these messages were sent in, each once, in the units' order."""
+    blob_ids = {identifier.rpartition("/")[0] for identifier in message_ids}
+    named = (unit.content.get("session_id") for unit in units if unit.blob_id in blob_ids)
+    return list(dict.fromkeys(name for name in named if name))
 
 
 def decode_window(value: bytes) -> Window | WindowCommand:

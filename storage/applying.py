@@ -1,7 +1,7 @@
 """The one transaction of an extraction: memory, history, units, ledger and outbox, under the user's lock."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from schemas.changes import Event, EventGist, EventTag
 from schemas.errors import Conflict
 from schemas.memory import ExtractorIdentity, MemoryUpdate, Quote
 from schemas.trace import Trace
-from schemas.windows import Position, Unit, Window, newest_trace
+from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
 from storage.ledger import UnitCounts, record_ledger, window_row
 from storage.locking import LockedUser, count_on, lock_user
 from storage.outbox import append_rows
@@ -214,6 +214,7 @@ async def _write_memory(
         extractor=identity,
         window_ids=window_ids,
         now=outgoing.now,
+        embeddings=dict(update.extraction.slot_embeddings),
     )
     published = [item for item in decided if item.is_published]
     for item in published:
@@ -277,6 +278,7 @@ async def _write_event(
             occurred_at=occurred_at,
             recorded_at=now,
             embedding=extraction.summary_embedding,
+            session_ids=_sessions(application, message_ids),
         )
     )
     if extraction.gists:
@@ -294,6 +296,7 @@ async def _write_event(
                     "occurred_at": gist.occurred_at,
                     "recorded_at": now,
                     "embedding": gist.embedding,
+                    "session_ids": _sessions(application, gist.message_ids),
                 }
                 for number, gist in enumerate(extraction.gists)
             ],
@@ -319,6 +322,10 @@ def _trace_of(application: Application, message_ids: Iterable[str]) -> Trace:
     """The trace of the newest of these messages that stands in one."""
     blob_ids = {identifier.rpartition("/")[0] for identifier in message_ids}
     return newest_trace(unit for unit in application.applied if unit.blob_id in blob_ids)
+
+
+def _sessions(application: Application, message_ids: Collection[str]) -> list[str]:
+    return [storable(name) for name in sessions_of(application.applied, message_ids)]
 
 
 def _add_dead_letters(parked: list[ParkedUnit], sources: UnitSources, outgoing: Outgoing) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import ProfileEntry
-from schemas.memory import ChangeOp, SlotChange
+from schemas.memory import ChangeOp, Embedding, SlotChange, slot_text
 from storage.locking import LockedUser
 from storage.tables import profile_history, profiles, without_search
 from storage.text import quotes_to_json, rfc3339
@@ -177,8 +177,12 @@ async def write_changes(
     extractor: Mapping[str, str] | None,
     window_ids: Sequence[UUID],
     now: datetime,
+    embeddings: Mapping[str, Embedding] | None = None,
 ) -> None:
-    """Write profile and history rows."""
+    """Write profile and history rows.
+
+    `embeddings` are those of new entries, by `slot_text`. A trigger takes that of an entry away whose text changes.
+    """
     if not decided:
         return
     owner = {
@@ -212,6 +216,7 @@ async def write_changes(
                     "recorded_at": row.recorded_at,
                     "created_at": row.created_at,
                     "updated_at": row.updated_at,
+                    "embedding": (embeddings or {}).get(slot_text(row.topic, row.sub_topic, row.content)),
                 }
                 for row in kept
             ],
