@@ -18,7 +18,8 @@ from streams.change_tail import ChangeTail
 # What was committed this long ago may have been forgotten since. A forget removes what is not published yet.
 FRESH_MS: Final = 5_000
 OLDER_RECORDS: Final = 100
-POLL_MS: Final = 500
+# Short, for what is there comes at once; a wait is for what only transactions' marks are left of.
+POLL_MS: Final = 100
 # How many changes at hand are looked at in one go, while others wait.
 LOOK_RECORDS: Final = 100
 TURN_POLL_S: Final = 0.5
@@ -94,28 +95,34 @@ class ChangeReader:
                 return
             if self._is_quiet():
                 yield self._progress()
+        turn_ends_at = _monotonic_s() + self.turns.turn_s
+        # The turn is over before the reader is told why: it may take its time.
         try:
-            async with change_consumer(self.kafka) as consumer:
-                self.positions = checked_positions(self.positions, *await consumer.bounds())
-                consumer.begin(self.positions)
-                turn_ends_at = _monotonic_s() + self.turns.turn_s
-                while not self._is_covered():
-                    if self.stopping.is_set():
-                        yield self._ended("stopping")
-                        return
-                    if self.turns.waiting and _monotonic_s() > turn_ends_at:
-                        yield self._ended("turn")
-                        return
-                    records, positions = await consumer.fetch(OLDER_RECORDS, POLL_MS)
-                    await self._look_up(records)
-                    for record in records:
-                        if (change := self._passed(record)) is not None:
-                            yield change
-                    merge_into(self.positions, positions)
-                    if self._is_quiet():
-                        yield self._progress()
+            async with aclosing(self._turn(turn_ends_at)) as items:
+                async for item in items:
+                    yield item
         finally:
             self.turns.give_back()
+        if self.stopping.is_set():
+            yield self._ended("stopping")
+        elif not self._is_covered():
+            yield self._ended("turn")
+
+    async def _turn(self, ends_at: float) -> AsyncGenerator[FeedItem, None]:
+        async with change_consumer(self.kafka) as consumer:
+            self.positions = checked_positions(self.positions, *await consumer.bounds())
+            consumer.begin(self.positions)
+            while not self._is_covered() and not self.stopping.is_set():
+                if self.turns.waiting and _monotonic_s() > ends_at:
+                    return
+                records, positions = await consumer.fetch(OLDER_RECORDS, POLL_MS)
+                await self._look_up(records)
+                for record in records:
+                    if (change := self._passed(record)) is not None:
+                        yield change
+                merge_into(self.positions, positions)
+                if self._is_quiet():
+                    yield self._progress()
 
     async def _at_hand(self) -> AsyncGenerator[FeedItem, None]:
         """Go through what the tail keeps, and wait for more; ends where what comes next has been dropped."""
