@@ -1,9 +1,9 @@
 """The gateway's side of buffer queries: finds the worker that owns a user's partition, and asks it in bounded time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 import structlog
@@ -42,12 +42,49 @@ async def buffer_queries(engine: AsyncEngine, kafka: KafkaSettings) -> AsyncIter
     # Each waiting call holds a connection, and how many may wait is the gateway's to limit.
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, raise_for_status=False) as session:
-        yield WorkerBufferQueries(session, Directory(engine, kafka.topic_prefix), kafka.partitions)
+        yield WorkerBufferQueries(HttpAsker(session), Directory(engine, kafka.topic_prefix), kafka.partitions)
+
+
+class Asker(Protocol):
+    """Puts a question to one worker; None where no worker of ours has answered in time."""
+
+    async def __call__(self, worker: RegisteredWorker, question: Question) -> Answer | None: ...
+
+
+class Workers(Protocol):
+    """The workers with buffers, by url."""
+
+    async def __call__(self, *, newer_than_s: float) -> Mapping[str, RegisteredWorker]:
+        """As they were so long ago at most. Raises RetryLater where nobody can tell."""
+        ...
+
+
+class HttpAsker:
+    """With the token that the worker has put into the registry."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def __call__(self, worker: RegisteredWorker, question: Question) -> Answer | None:
+        timeout = aiohttp.ClientTimeout(total=question.wait_s + ANSWER_S)
+        try:
+            async with self._session.post(
+                f"{worker.url}{VIEW_PATH}",
+                data=question.model_dump_json(exclude_none=True),
+                headers={"Authorization": f"Bearer {worker.token}", "Content-Type": "application/json"},
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                if response.status in (200, MISDIRECTED, 503):
+                    return Answer.model_validate_json(await response.read())
+                log.warning("buffer_queries.refused", worker=worker.name, status=response.status)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
+            log.warning("buffer_queries.unanswered", worker=worker.name, error=type(error).__name__)
+        return None
 
 
 class Directory:
-    """The workers with buffers, by url, as the registry had them a moment ago; while Postgres is away, as it had
-    them last."""
+    """The workers with buffers as the registry has them; while Postgres is away, as it had them last."""
 
     def __init__(self, engine: AsyncEngine, topic_prefix: str) -> None:
         self._engine = engine
@@ -57,7 +94,7 @@ class Directory:
         self._read_at_s = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def workers(self, *, newer_than_s: float = KEEP_WORKERS_S) -> dict[str, RegisteredWorker]:
+    async def __call__(self, *, newer_than_s: float) -> Mapping[str, RegisteredWorker]:
         """Raises RetryLater when Postgres is away and nobody is known."""
         async with self._reading:
             if asyncio.get_running_loop().time() - self._read_at_s >= newer_than_s:
@@ -87,9 +124,9 @@ class WorkerBufferQueries:
     """Asks over HTTP. A worker answers for its own partitions only, and names the owner of others; what the registry
     says is no more than whom to begin with."""
 
-    def __init__(self, session: aiohttp.ClientSession, directory: Directory, partitions: int) -> None:
-        self._session = session
-        self._directory = directory
+    def __init__(self, ask: Asker, workers: Workers, partitions: int) -> None:
+        self._ask = ask
+        self._workers = workers
         # A guess until a worker has told; a wrong one costs a question more.
         self._partitions = partitions
         self._owners: dict[int, str] = {}
@@ -133,7 +170,7 @@ class WorkerBufferQueries:
     async def problems(self) -> Sequence[str]:
         """Why nobody could be asked now; nothing while a worker with buffers is registered."""
         try:
-            workers = await self._directory.workers()
+            workers = await self._workers(newer_than_s=KEEP_WORKERS_S)
         except RetryLater as error:
             return (str(error),)
         return () if workers else ("no worker with the role buffer is registered",)
@@ -164,34 +201,14 @@ class WorkerBufferQueries:
 
     async def _choose(self, url: str | None, asked: set[str]) -> RegisteredWorker | None:
         """The worker at `url`, or else any that has not been asked; None if there is none left that may answer."""
-        workers = await self._directory.workers()
+        workers = await self._workers(newer_than_s=KEEP_WORKERS_S)
         if url is not None and url not in workers:
             # A worker that has just come is named by others before the registry is read again.
-            workers = await self._directory.workers(newer_than_s=RETRY_S)
-        left = {
-            place: worker for place, worker in workers.items() if place not in asked and not self._is_silent(place)
-        }
+            workers = await self._workers(newer_than_s=RETRY_S)
+        left = {place: worker for place, worker in workers.items() if place not in asked and not self._is_silent(place)}
         if url is not None and url in left:
             return left[url]
         return next(iter(left.values()), None)
-
-    async def _ask(self, worker: RegisteredWorker, question: Question) -> Answer | None:
-        """None where no worker of ours has answered in time."""
-        timeout = aiohttp.ClientTimeout(total=question.wait_s + ANSWER_S)
-        try:
-            async with self._session.post(
-                f"{worker.url}{VIEW_PATH}",
-                data=question.model_dump_json(exclude_none=True),
-                headers={"Authorization": f"Bearer {worker.token}", "Content-Type": "application/json"},
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                if response.status in (200, MISDIRECTED, 503):
-                    return Answer.model_validate_json(await response.read())
-                log.warning("buffer_queries.refused", worker=worker.name, status=response.status)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
-            log.warning("buffer_queries.unanswered", worker=worker.name, error=type(error).__name__)
-        return None
 
     def _is_silent(self, url: str) -> bool:
         return self._silent_until_s.get(url, 0.0) > asyncio.get_running_loop().time()
