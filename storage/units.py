@@ -93,6 +93,14 @@ class UnitBook:
         finer = (row for row in rows if row.key != unit.key and covers(unit.key, row.key))
         return {row.key: row.state for row in finer if row.reason != ID_CONFLICT}
 
+    def rightful(self, blob_id: str) -> tuple[RecordedUnit, ...]:
+        """What is recorded of a blob, without another one that came under its id."""
+        return tuple(row for row in self.recorded.get(blob_id, ()) if row.reason != ID_CONFLICT)
+
+    def is_erased(self, blob_id: str) -> bool:
+        """Whether the blob was deleted."""
+        return any(row.state == "erased" and row.message_index == WHOLE for row in self.recorded.get(blob_id, ()))
+
     def parked_here(self, unit: Unit) -> bool:
         """Whether just this delivery was parked before, so that its dead letter is written: no redrive."""
         rows = self.recorded.get(unit.blob_id, ())

@@ -15,7 +15,7 @@ from schemas.windows import Position
 from streams.blob_records import read_unit
 from streams.clients import admin, consumer, translated
 from streams.raw_records import RawRecord
-from streams.topics import partition_counts
+from streams.topics import Topics, partition_counts
 
 TIMEOUT_S: Final = 10.0
 POLL_MS: Final = 200
@@ -36,6 +36,11 @@ class TopicTexts:
         self._kafka = kafka
         self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(READINGS_AT_ONCE)
+
+    @property
+    def topic(self) -> str:
+        """Full name of `chat-messages`."""
+        return Topics(self._kafka.topic_prefix).chat_messages
 
     async def read(self, sought: Iterable[SoughtBlob]) -> Mapping[SoughtBlob, FoundBlob]:
         """As `read_blobs`; the time runs from a caller's turn on."""

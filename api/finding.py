@@ -1,0 +1,196 @@
+"""Finding a user's blobs, wherever they are: buffered, on their way, in memory; and their texts."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from api.errors import ApiError
+from api.in_flight import InFlight, Moving, read_moving
+from api.models.blobs import StoredBlob
+from api.scope import Scope
+from api.waiting import Waited, recorded_state
+from schemas.blob_states import MEANINGS, BlobState, least_finished
+from schemas.errors import RetryLater
+from schemas.identity import content_hash
+from schemas.sought_blobs import SoughtBlob, likely_positions
+from schemas.windows import Position
+from storage.blob_listing import ListedBlob, count_recorded, list_recorded
+from storage.kept_blobs import KeptPiece, read_kept_blobs
+from storage.reading import look_up_units
+from storage.units import WHOLE, RecordedUnit
+
+NOT_FOUND: Final = "the user has no such blob"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a blob stands, and what is known of it."""
+
+    waited: Waited
+    rows: tuple[RecordedUnit, ...] = ()
+    kept: tuple[KeptPiece, ...] = ()
+    moving: InFlight | None = None
+
+
+async def locate(scope: Scope, user_id: str, blob_id: str) -> Located:
+    """Raises ApiError (404) for a blob that nobody knows or that was deleted, and RetryLater."""
+    located = await _look(scope, user_id, blob_id, None)
+    if located is None or not any(row.message_index == WHOLE for row in located.rows):
+        # Nothing is recorded, or a part: the rest may be on its way.
+        moving = await read_moving(scope, user_id, {blob_id})
+        located = await _look(scope, user_id, blob_id, moving)
+    if located is None or located.waited.state == "erased":
+        raise ApiError(404, NOT_FOUND)
+    return located
+
+
+async def read_blob(scope: Scope, user_id: str, blob_id: str) -> StoredBlob:
+    """The blob as it was sent. Raises ApiError (404) where its text is nowhere any more, and RetryLater."""
+    located = await locate(scope, user_id, blob_id)
+    content, said_at, taken_at = _at_hand(located) or await _from_topic(scope, user_id, blob_id, located)
+    return StoredBlob(
+        id=blob_id,
+        blob_type=content["blob_type"],
+        blob_data=content["blob_data"],
+        fields=content.get("fields"),
+        created_at=said_at,
+        updated_at=taken_at,
+        state=located.waited.state,
+        reason=located.waited.reason,
+    )
+
+
+async def list_blobs(scope: Scope, user_id: str, blob_type: str, *, limit: int, offset: int) -> list[ListedBlob]:
+    """A page of the user's blobs of a type, the oldest first: what is recorded, then what is on its way.
+
+    Raises RetryLater where the page reaches into the buffer and that cannot be asked.
+    """
+    project_id = scope.project_id
+    async with scope.connection() as connection:
+        page = await list_recorded(connection, project_id, user_id, blob_type, limit=limit, offset=offset)
+    if len(page) == limit:
+        return page
+    moving = await read_moving(scope, user_id)
+    async with scope.connection() as connection:
+        # Once more: what was on its way then may be recorded by now.
+        page = await list_recorded(connection, project_id, user_id, blob_type, limit=limit, offset=offset)
+        total = await count_recorded(connection, project_id, user_id, blob_type)
+        ids = [one.blob_id for one in moving.blobs]
+        book = await look_up_units(connection, project_id, user_id, ids)
+    listed = [
+        ListedBlob(one.blob_id, one.state, one.reason)
+        for one in moving.blobs
+        if one.blob_type == blob_type and recorded_state(book, one.blob_id) is None
+    ]
+    begin = max(0, offset - total)
+    return [*page, *listed[begin : begin + limit - len(page)]]
+
+
+async def list_by_state(
+    scope: Scope, user_id: str, blob_type: str, states: Collection[BlobState], *, limit: int, offset: int
+) -> list[str]:
+    """A page of the ids of the blobs of a type that are on their way in one of these states, the oldest first."""
+    moving = await read_moving(scope, user_id)
+    ids = [one.blob_id for one in moving.blobs if one.blob_type == blob_type and one.state in states]
+    return ids[offset : offset + limit]
+
+
+async def _look(scope: Scope, user_id: str, blob_id: str, moving: Moving | None) -> Located | None:
+    async with scope.connection() as connection:
+        book = await look_up_units(connection, scope.project_id, user_id, {blob_id})
+        rows = book.rightful(blob_id)
+        kept = await read_kept_blobs(connection, scope.project_id, user_id, {blob_id}) if rows else {}
+    recorded = recorded_state(book, blob_id)
+    if moving is None:
+        return None if recorded is None else Located(recorded, rows, kept.get(blob_id, ()))
+    found = next((one for one in moving.blobs if one.blob_id == blob_id), None)
+    if recorded is not None and recorded.state == "erased":
+        return Located(recorded)
+    if found is not None:
+        states = [found.state, *(row.state for row in rows)]
+        reason = found.reason or (recorded.reason if recorded else None)
+        return Located(Waited(least_finished(states), reason), rows, kept.get(blob_id, ()), found)
+    if recorded is not None:
+        return Located(recorded, rows, kept.get(blob_id, ()))
+    refusal = next((parked.reason for parked in moving.view.parked if parked.blob_id == blob_id), None)
+    return None if refusal is None else Located(Waited("parked", refusal))
+
+
+Content = tuple[Mapping[str, Any], datetime, datetime]
+
+
+def _at_hand(located: Located) -> Content | None:
+    """From Postgres: the text that is kept, or that of a held window, where it is the whole blob."""
+    if located.rows and located.kept:
+        row, first = located.rows[0], located.kept[0]
+        content = whole_content([(piece.message_index, piece.part, piece.content) for piece in located.kept])
+        if row.position is not None and content is not None and content_hash(content) == row.content_hash:
+            return content, first.occurred_at, _moment(row.origin or row.position)
+    if located.moving is not None and located.moving.units:
+        units = located.moving.units
+        content = whole_content([(*unit.key[1:], unit.content) for unit in units])
+        if content is not None and content_hash(content) == units[0].content_hash:
+            return content, units[0].occurred_at, _moment(units[0].first_position)
+    return None
+
+
+def whole_content(pieces: Sequence[tuple[int, int, Mapping[str, Any]]]) -> Mapping[str, Any] | None:
+    """A blob put together again of its pieces (message, part, content); None where it holds no pieces of a list.
+
+    Whether none is missing, its hash says.
+    """
+    for index, _, content in pieces:
+        if index == WHOLE:
+            return content
+    first = pieces[0][2]
+    name = next((name for name in ("messages", "transcripts") if name in first["blob_data"]), None)
+    if name is None:
+        texts = "".join(_text_of(content) for _, _, content in sorted(pieces, key=lambda piece: piece[:2]))
+        data = dict(first["blob_data"])
+        data["summary" if "summary" in data else "content"] = texts
+        return {**first, "blob_data": data}
+    items: dict[int, dict[str, Any]] = {}
+    for index, _, content in sorted(pieces, key=lambda piece: piece[:2]):
+        item = content["blob_data"][name][0]
+        known = items.get(index)
+        items[index] = dict(item) if known is None else {**known, "content": known["content"] + item["content"]}
+    return {**first, "blob_data": {**first["blob_data"], name: [items[index] for index in sorted(items)]}}
+
+
+async def _from_topic(scope: Scope, user_id: str, blob_id: str, located: Located) -> Content:
+    sought = _sought(scope, user_id, blob_id, located)
+    if sought is None:
+        raise _text_gone(located)
+    found = (await scope.gateway.texts.read([sought]))[sought]
+    if found.unit is None:
+        if found.absence == "unanswered":
+            raise RetryLater("the topic cannot be read")
+        raise _text_gone(located)
+    return found.unit.content, found.unit.occurred_at, _moment(found.unit.first_position)
+
+
+def _sought(scope: Scope, user_id: str, blob_id: str, located: Located) -> SoughtBlob | None:
+    row = next((row for row in located.rows if row.position is not None), None)
+    moving = located.moving
+    if row is not None and row.position is not None and row.content_hash is not None:
+        positions, digest = likely_positions(row.position, row.origin), row.content_hash
+    elif moving is not None:
+        positions, digest = (moving.position,), moving.content_hash
+    else:
+        return None
+    return SoughtBlob(scope.project_id, user_id, blob_id, digest, positions)
+
+
+def _text_gone(located: Located) -> ApiError:
+    state = located.waited.state
+    return ApiError(404, f"the text of this blob is not kept any more; the blob is {state}: {MEANINGS[state]}")
+
+
+def _moment(position: Position) -> datetime:
+    return datetime.fromtimestamp(max(0, position.timestamp_ms) / 1000, UTC)
+
+
+def _text_of(content: Mapping[str, Any]) -> str:
+    data = content["blob_data"]
+    return str(data.get("summary", data.get("content", "")))
