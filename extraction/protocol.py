@@ -45,9 +45,10 @@ class Embedder(Protocol):
     @property
     def dimension(self) -> int: ...
 
-    async def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+    async def embed(self, texts: Sequence[str], *, are_questions: bool = False) -> tuple[NDArray[np.float32], Usage]:
         """One batched call: (n_texts, dimension) float32 in the order of `texts`, unit length.
 
+        `are_questions` are texts to search by, which some models embed otherwise than what is searched.
         A text in which the model knows no word has a row of zeros. Raises as Extractor's calls do.
         """
 

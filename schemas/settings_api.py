@@ -34,6 +34,11 @@ class ApiSettings(Section):
         5.0,
         description="How long a call that writes to Kafka waits for the broker before it is answered with errno 503.",
     )
+    embedding_timeout_s: PositiveFloat = Field(
+        5.0,
+        description="How long a search waits for the vector of its query. After that a search by meaning is answered "
+        "with errno 503, and a hybrid one goes by keywords alone and says so.",
+    )
     shutdown_timeout_s: PositiveFloat = Field(
         10.0, description="Requests that are not answered this long after Ctrl-C are cut off."
     )

@@ -44,37 +44,37 @@ class EndpointEmbedder:
     api: Literal["openai", "jina"] = "openai"
     takes_base64: bool = True
 
-    async def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+    async def embed(self, texts: Sequence[str], *, are_questions: bool = False) -> tuple[NDArray[np.float32], Usage]:
         """As Embedder's; of a text that is too long for the model, the vector is that of its beginning."""
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32), Usage()
         try:
-            return await self._embed_in_parts(texts)
+            return await self._embed_in_parts(texts, are_questions)
         except (ContentRejected, ContextTooLong) as error:
             error.at_embedding = True
             raise
 
-    async def _embed_in_parts(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+    async def _embed_in_parts(self, texts: Sequence[str], are_questions: bool) -> tuple[NDArray[np.float32], Usage]:
         try:
-            return await self._embed(texts)
+            return await self._embed(texts, are_questions)
         except ContextTooLong:
             # The limit may be one on all texts of a call.
             if len(texts) > 1:
                 middle = len(texts) // 2
-                first, spent = await self._embed_in_parts(texts[:middle])
+                first, spent = await self._embed_in_parts(texts[:middle], are_questions)
                 try:
-                    second, more = await self._embed_in_parts(texts[middle:])
+                    second, more = await self._embed_in_parts(texts[middle:], are_questions)
                 except MemostreamError as error:
                     error.add_usage(spent)
                     raise
                 return np.concatenate([first, second]), spent + more
             if len(texts[0]) < SMALLEST_TEXT_CHARACTERS:
                 raise
-            return await self._embed_in_parts([texts[0][: len(texts[0]) // 2]])
+            return await self._embed_in_parts([texts[0][: len(texts[0]) // 2]], are_questions)
 
-    async def _embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+    async def _embed(self, texts: Sequence[str], are_questions: bool) -> tuple[NDArray[np.float32], Usage]:
         try:
-            answered = await self._send(texts, self.takes_base64)
+            answered = await self._send(texts, self.takes_base64, are_questions)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             translated = translate(error, datetime.now(UTC))
             if not isinstance(translated, UnexplainedRefusal) or not self.takes_base64 or self.api == "jina":
@@ -92,12 +92,14 @@ class EndpointEmbedder:
             error.add_usage(usage)
             raise
 
-    async def _send(self, texts: Sequence[str], as_base64: bool) -> Answered[CreateEmbeddingResponse]:
+    async def _send(
+        self, texts: Sequence[str], as_base64: bool, are_questions: bool = False
+    ) -> Answered[CreateEmbeddingResponse]:
         request: dict[str, Any] = {"model": self.model, "input": list(texts)}
         if self.api == "jina":
             # What is kept to be found later is a passage to Jina.
             request |= {
-                "task": "retrieval.passage",
+                "task": "retrieval.query" if are_questions else "retrieval.passage",
                 "embedding_type": "float",
                 "dimensions": self.dimension,
                 "truncate": True,

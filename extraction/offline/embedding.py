@@ -38,7 +38,12 @@ class BundledEmbedder:
     def dimension(self) -> int:
         return self._dimension
 
-    async def embed(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], Usage]:
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        are_questions: bool = False,  # noqa: ARG002
+    ) -> tuple[NDArray[np.float32], Usage]:
         if not texts:
             return np.zeros((0, self._dimension), dtype=np.float32), Usage()
         return await asyncio.to_thread(self._embed, list(texts)), Usage()

@@ -1,0 +1,29 @@
+"""The vector of what a caller searches for."""
+
+import asyncio
+
+from api.errors import ApiError
+from api.gateway import Gateway
+from schemas.errors import ContentRejected, ContextTooLong, RetryLater
+from schemas.memory import Embedding
+
+NO_EMBEDDINGS = "embeddings are switched off (embedding.enabled), so nothing can be searched for by meaning"
+
+
+async def embed_question(gateway: Gateway, text: str) -> Embedding | None:
+    """A vector of unit length; None for a text of which the model knows no word, so that nothing is similar to it.
+
+    Raises RetryLater when the endpoint is away or too slow, and ApiError where embeddings are off or the model refuses
+    this text.
+    """
+    if gateway.embedder is None:
+        raise ApiError(501, NO_EMBEDDINGS)
+    try:
+        async with asyncio.timeout(gateway.settings.api.embedding_timeout_s):
+            vectors, _ = await gateway.embedder.embed([text], are_questions=True)
+    except TimeoutError:
+        raise RetryLater("the endpoint of embeddings is too slow") from None
+    except (ContentRejected, ContextTooLong):
+        raise ApiError(400, "query: the embedding model refuses this text") from None
+    vector: Embedding = vectors[0]
+    return vector if vector.any() else None
