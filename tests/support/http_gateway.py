@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -46,7 +46,7 @@ def gateway_on(engine: AsyncEngine, settings: Settings | None = None, **parts: A
         "reader": None,
         "count_tokens": len,
     }
-    away = {field.name: Away() for field in fields(Gateway) if field.name != "stopping"}
+    away = {field.name: Away() for field in fields(Gateway) if field.default_factory is MISSING}
     return Gateway(**{**away, **known, **parts})
 
 
