@@ -1,6 +1,7 @@
 """A worker without a database, of the buffer role by default: here, or in a process that may be killed and frozen."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -11,22 +12,34 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
+from pydantic import SecretStr
 
-from schemas.settings import BufferSettings, KafkaSettings, Settings
+from schemas.settings import BufferSettings, KafkaSettings, Settings, StorageSettings
 from streams.clients import consumer
 from streams.topics import Topics
 from streams.worker import run_worker
 
 ROLE: Final = frozenset({"buffer"})
+# The buffer works without one; nothing listens there.
+NO_DATABASE: Final = "postgresql+asyncpg://postgres@127.0.0.1:1/none"
+DATABASE_VARIABLE: Final = "MEMOSTREAM_STORAGE__DATABASE_URL"
 POLL_S: Final = 0.1
 STOP_TIMEOUT_S: Final = 30.0
 # Past the session of three seconds, so that the other worker takes over.
 FROZEN_S: Final = 4.5
 
 
-def worker_settings(bootstrap_servers: str, topic_prefix: str, *, partitions: int = 4, **buffer: Any) -> Settings:
+def worker_settings(
+    bootstrap_servers: str,
+    topic_prefix: str,
+    *,
+    partitions: int = 4,
+    database_url: str = NO_DATABASE,
+    **buffer: Any,
+) -> Settings:
     """Settings whose windows close after a handful of messages, and whose sessions end after three seconds."""
     return Settings(
+        storage=StorageSettings(database_url=SecretStr(database_url)),
         kafka=KafkaSettings(
             bootstrap_servers=bootstrap_servers,
             topic_prefix=topic_prefix,
@@ -64,6 +77,7 @@ class WorkerProcess:
                     settings.model_dump_json(include={"kafka", "ingest", "buffer", "worker"}),
                     *sorted(roles),
                 ],
+                env={**os.environ, DATABASE_VARIABLE: settings.storage.database_url.get_secret_value()},
                 cwd=Path(__file__).parents[2],
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -188,4 +202,6 @@ async def _main(settings: Settings, roles: frozenset[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_main(Settings.model_validate_json(sys.argv[1]), frozenset(sys.argv[2:]))))
+    given = Settings.model_validate_json(sys.argv[1])
+    storage = StorageSettings(database_url=SecretStr(os.environ[DATABASE_VARIABLE]))
+    sys.exit(asyncio.run(_main(given.model_copy(update={"storage": storage}), frozenset(sys.argv[2:]))))
