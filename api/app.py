@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +26,7 @@ from schemas.tokens import token_counter
 from storage import policies
 from storage.database import create_engine
 from storage.errors import translated
+from storage.forgotten import forgotten_revisions
 from storage.ledger_waiter import LedgerWaiter
 from storage.migrate import migrate
 from storage.probing import watch_database
@@ -32,6 +34,7 @@ from storage.project_tokens import has_tokens
 from storage.project_usage import adding_to
 from storage.row_security import prepare_role
 from streams.buffer_queries import buffer_queries
+from streams.change_feed import ChangeFeed, FeedLimits
 from streams.message_log import message_log
 from streams.message_reader import TopicTexts
 from streams.offsets import end_offsets
@@ -95,6 +98,17 @@ async def open_gateway(settings: Settings, *, insecure: bool = False) -> AsyncIt
         ledger = LedgerWaiter(engine)
         topics = Topics(settings.kafka.topic_prefix)
         sources = [source.topic for source in settings.ingest.sources]
+        changes = ChangeFeed(
+            settings.kafka,
+            FeedLimits(
+                streams=settings.api.max_change_streams,
+                streams_of_a_project=settings.api.max_change_streams_per_project,
+                keep_alive_s=settings.api.change_keep_alive_s,
+            ),
+            forgotten=lambda users: forgotten_revisions(engine, users),
+            now_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        stack.push_async_callback(changes.close)
         gateway = Gateway(
             settings=settings,
             engine=engine,
@@ -104,6 +118,7 @@ async def open_gateway(settings: Settings, *, insecure: bool = False) -> AsyncIt
             ),
             buffers=await stack.enter_async_context(buffer_queries(engine, settings.kafka)),
             texts=TopicTexts(settings.kafka),
+            changes=changes,
             policies=book,
             embedder=embedder,
             reader=reader,
@@ -149,6 +164,7 @@ async def _stopping_with(gateway: Gateway, stop: asyncio.Event) -> AsyncIterator
     async def watch() -> None:
         await stop.wait()
         gateway.stopping.set()
+        gateway.changes.stop()
 
     async with _beside(watch()):
         yield

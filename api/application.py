@@ -10,7 +10,7 @@ from api.envelope import JsonResponse
 from api.errors import answer_error
 from api.gateway import Gateway
 from api.middleware import BodyLimit, Gate, RequestFrame
-from api.routes import blobs, buffers, events, health, profile_edits, projects, reading, users
+from api.routes import blobs, buffers, changes, events, health, profile_edits, projects, reading, search, users
 from schemas.errors import MemostreamError
 
 VERSION: Final = "0.1.0"
@@ -20,11 +20,13 @@ ROUTERS: Final = (
     health.router,
     projects.router,
     reading.router,
+    search.router,
     users.router,
     profile_edits.router,
     events.router,
     blobs.router,
     buffers.router,
+    changes.router,
 )
 
 

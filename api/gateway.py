@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.access import Authenticator
 from api.insert_counts import InsertCounter
-from api.ports import BufferQueries, MessageLog, Policies, TextReader
+from api.ports import BufferQueries, ChangeFeed, MessageLog, Policies, TextReader
 from api.recent_writes import RecentWrites
 from extraction.protocol import Embedder
 from extraction.reading import ReadingModel
@@ -35,6 +35,7 @@ class Gateway:
     message_log: MessageLog
     buffers: BufferQueries
     texts: TextReader
+    changes: ChangeFeed
     policies: Policies
     embedder: Embedder | None
     reader: ReadingModel | None

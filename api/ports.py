@@ -1,6 +1,7 @@
 """What the gateway needs of Kafka and of models, as protocols; streams and extraction implement them."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from schemas.buffer_views import BufferView
@@ -57,8 +58,16 @@ class TextReader(Protocol):
 class ChangeFeed(Protocol):
     """Follows the change topics."""
 
-    def subscribe(self, wanted: ChangeFilter, after: str | None) -> AsyncIterator[FeedItem]:
-        """In order; `after` is a cursor that an earlier stream has given out."""
+    def subscribe(
+        self, wanted: ChangeFilter, after: str, *, follow: bool
+    ) -> AbstractAsyncContextManager[AsyncGenerator[FeedItem, None]]:
+        """The items of a stream that begins at `after`: a cursor, `earliest` or `latest`; it ends now unless `follow`.
+
+        Raises InvalidCursor, PositionGone, TooManyReaders, RetryLater.
+        """
+
+    def stop(self) -> None:
+        """Let every stream end with its position."""
 
 
 class Policies(Protocol):

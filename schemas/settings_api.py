@@ -1,6 +1,6 @@
 """Settings of the HTTP gateway."""
 
-from pydantic import Field, PositiveFloat, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 
 from schemas.section import Section
 
@@ -38,6 +38,13 @@ class ApiSettings(Section):
         5.0,
         description="How long a search waits for the vector of its query. After that a search by meaning is answered "
         "with errno 503, and a hybrid one goes by keywords alone and says so.",
+    )
+    max_change_streams: PositiveInt = Field(256, description="Change streams that are open at a time, of all projects.")
+    max_change_streams_per_project: PositiveInt = Field(64, description="Change streams of one project at a time.")
+    change_keep_alive_s: PositiveFloat = Field(
+        15.0,
+        description="A change stream that has nothing to say sends its position this often; choose less than the "
+        "proxies in between wait.",
     )
     shutdown_timeout_s: PositiveFloat = Field(
         10.0, description="Requests that are not answered this long after Ctrl-C are cut off."
