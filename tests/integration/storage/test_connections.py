@@ -1,0 +1,51 @@
+"""Connections that were lost while nobody used them."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage import database
+
+OTHERS = text("SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity WHERE pid = ANY(:pids)")
+MINE = text("SELECT pg_backend_pid()")
+
+
+async def backends(engine: AsyncEngine, count: int) -> set[int]:
+    """The servers behind so many connections of the pool, all of them used at once and given back."""
+    connections = [await engine.connect() for _ in range(count)]
+    try:
+        return {(await connection.scalar(MINE)) for connection in connections}
+    finally:
+        for connection in connections:
+            await connection.close()
+
+
+async def test_connections_that_the_server_has_closed_are_replaced_before_anybody_notices(engine: AsyncEngine) -> None:
+    lost = await backends(engine, 3)
+    async with engine.connect() as connection:
+        kept = await connection.scalar(MINE)
+        assert await connection.scalar(OTHERS, {"pids": list(lost - {kept})}) == 2
+    # The news are in the socket; the loop has to read them.
+    await asyncio.sleep(0.2)
+    found = await backends(engine, 3)
+    assert found & lost == {kept}
+    assert len(found) == 3
+
+
+async def test_a_connection_is_not_asked_each_time(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (backend,) = await backends(engine, 1)
+    monkeypatch.setattr(database, "QUIET_S", -1.0)
+    async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        driver = raw.driver_connection
+        assert driver is not None
+    queries: list[str] = []
+    driver.add_query_logger(lambda record: queries.append(record.query))
+    assert await backends(engine, 1) == {backend}
+    assert ";" in queries
+    queries.clear()
+    monkeypatch.undo()
+    assert await backends(engine, 1) == {backend}
+    assert ";" not in queries
