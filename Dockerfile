@@ -1,4 +1,4 @@
-# A worker, and the memostream command. The broker and the database run elsewhere: docker-compose.yml, docs/how-to/deploy.md.
+# A worker, a gateway, and the memostream command. The broker and the database run elsewhere: docker-compose.yml, docs/how-to/deploy.md.
 # For linux/amd64: two dependencies have no wheels for linux/arm64, and nothing is compiled here.
 
 # The minor version's tag: it is rebuilt with the security fixes of Python and Debian.
@@ -51,14 +51,19 @@ ENV PATH=/opt/memostream/bin:$PATH \
     TIKTOKEN_CACHE_DIR=/opt/memostream/share/tiktoken \
     MEMOSTREAM_BUFFER__DATA_DIR=/var/lib/memostream \
     MEMOSTREAM_WORKER__HEALTH_HOST=0.0.0.0 \
-    MEMOSTREAM_WORKER__HEALTH_PORT=8081
+    MEMOSTREAM_WORKER__HEALTH_PORT=8081 \
+    MEMOSTREAM_WORKER__INTERNAL_HOST=0.0.0.0 \
+    MEMOSTREAM_WORKER__INTERNAL_PORT=8082 \
+    MEMOSTREAM_API__HOST=0.0.0.0 \
+    MEMOSTREAM_API__PORT=8019
 
 # config.yaml is read from here if there is one.
 WORKDIR /etc/memostream
 USER 10001:10001
-EXPOSE 8081
+# Probes and gateways' questions of a worker; the gateway.
+EXPOSE 8081 8082 8019
 
-# Is it alive, not: is the broker there. An engine that replaces unhealthy containers would make an outage worse.
+# Is it alive, not: is the broker there. Of a worker; a gateway is asked at its own port. An engine that replaces unhealthy containers would make an outage worse.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --start-interval=2s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; probe = http.client.HTTPConnection('127.0.0.1', int(os.environ['MEMOSTREAM_WORKER__HEALTH_PORT']), timeout=4); probe.request('GET', '/livez'); sys.exit(probe.getresponse().status != 200)"]
 

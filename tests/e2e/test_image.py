@@ -1,5 +1,6 @@
 """The steps of the Dockerfile, run in a folder: what they install is complete, runs, answers its probe and stops."""
 
+import http.client
 import signal
 import time
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ def variables(image: BuiltImage, kafka_bootstrap: str, database_url: str, topic_
         # The test machine's own addresses; a container has them to itself.
         MEMOSTREAM_WORKER__HEALTH_HOST="127.0.0.1",
         MEMOSTREAM_WORKER__HEALTH_PORT=str(free_port()),
+        MEMOSTREAM_WORKER__INTERNAL_HOST="127.0.0.1",
+        MEMOSTREAM_WORKER__INTERNAL_PORT=str(free_port()),
+        MEMOSTREAM_API__HOST="127.0.0.1",
+        MEMOSTREAM_API__PORT=str(free_port()),
+        MEMOSTREAM_API__ROOT_TOKEN="root-of-this-test",
     )
 
 
@@ -78,3 +84,24 @@ def test_a_worker_of_the_image_works_answers_its_probe_and_ends_well_on_sigterm(
 
 def test_the_probe_of_the_image_fails_where_no_worker_answers(image: BuiltImage, variables: dict[str, str]) -> None:
     assert image.run(*image.stage.command("HEALTHCHECK"), variables=variables).returncode == 1
+
+
+def test_a_gateway_of_the_image_lets_in_who_has_the_token_and_ends_well_on_sigterm(
+    image: BuiltImage, variables: dict[str, str]
+) -> None:
+    log = image.folder / "gateway.log"
+    with log.open("wb") as file:
+        command = [*image.stage.command("ENTRYPOINT"), "api"]
+        gateway = Background(image.start(*command, variables=variables, log=file), log)
+        try:
+            gateway.wait_for("gateway.started", DEADLINE_S)
+            address = f"127.0.0.1:{variables['MEMOSTREAM_API__PORT']}"
+            for token, status in (("root-of-this-test", 200), ("another", 401)):
+                connection = http.client.HTTPConnection(address, timeout=DEADLINE_S)
+                connection.request("GET", "/api/v1/project/billing", headers={"Authorization": f"Bearer {token}"})
+                assert connection.getresponse().status == status
+                connection.close()
+            assert gateway.stop(signal.SIGTERM) == 0
+        finally:
+            gateway.process.kill()
+            gateway.process.wait()

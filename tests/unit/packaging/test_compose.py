@@ -13,16 +13,17 @@ import yaml  # type: ignore[import-untyped]
 from schemas.settings import Settings, load_settings
 from tests.conftest import KAFKA_IMAGE
 from tests.support.dockerfile import ROOT, read_stages
-from tests.support.stopping import longest_stop_s
+from tests.support.stopping import longest_gateway_stop_s, longest_stop_s
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = DOCUMENT["services"]
-KAFKA, POSTGRES, WORKER = SERVICES["kafka"], SERVICES["postgres"], SERVICES["worker"]
+KAFKA, POSTGRES, WORKER, GATEWAY = (SERVICES[name] for name in ("kafka", "postgres", "worker", "api"))
+PROGRAMS = pytest.mark.parametrize("program", [WORKER, GATEWAY], ids=("worker", "api"))
 
 
 def interpolated(text: str) -> str:
-    """With the defaults of variables that nobody has set."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+    """With the defaults of variables that nobody has set, and `given` for those that must be set."""
+    return re.sub(r"\$\{\w+:\?[^}]*\}", "given", re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
 
 
 def seconds(text: str) -> float:
@@ -34,7 +35,11 @@ def seconds(text: str) -> float:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """As a worker's container reads them."""
     monkeypatch.chdir(tmp_path)
-    given = {name: interpolated(value) for name, value in WORKER["environment"].items()}
+    return settings_of(WORKER)
+
+
+def settings_of(program: dict[str, Any]) -> Settings:
+    given = {name: interpolated(value) for name, value in program["environment"].items()}
     return load_settings(environ=read_stages()[-1].pairs("ENV") | given)
 
 
@@ -61,7 +66,7 @@ def test_images_are_pinned_and_the_broker_is_the_one_that_the_tests_run() -> Non
     assert all(re.search(r":.*\d", service["image"]) for service in SERVICES.values())
     assert KAFKA["image"] == KAFKA_IMAGE
     version = read_stages()[-1].pairs("LABEL")["org.opencontainers.image.version"]
-    assert WORKER["image"] == f"memostream:{version}"
+    assert WORKER["image"] == GATEWAY["image"] == f"memostream:{version}"
 
 
 def test_the_worker_finds_broker_and_database_where_they_are(settings: Settings) -> None:
@@ -103,11 +108,23 @@ def test_workers_can_be_scaled() -> None:
     assert not WORKER.keys() & {"container_name", "hostname", "ports", "volumes"}
 
 
-def test_a_worker_is_given_the_time_that_it_may_take_to_stop(settings: Settings) -> None:
+def test_a_program_is_given_the_time_that_it_may_take_to_stop(settings: Settings) -> None:
     assert seconds(WORKER["stop_grace_period"]) >= longest_stop_s(settings)
+    assert seconds(GATEWAY["stop_grace_period"]) >= longest_gateway_stop_s(settings)
 
 
-def test_a_worker_runs_without_rights_and_without_a_disk() -> None:
-    assert WORKER["read_only"] is True
-    assert WORKER["cap_drop"] == ["ALL"]
-    assert "no-new-privileges:true" in WORKER["security_opt"]
+@PROGRAMS
+def test_a_program_runs_without_rights_and_without_a_disk(program: dict[str, Any]) -> None:
+    assert program["read_only"] is True
+    assert program["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in program["security_opt"]
+
+
+def test_the_gateway_uses_what_the_worker_uses_and_nobody_is_let_in_by_default(settings: Settings) -> None:
+    of_gateway = settings_of(GATEWAY)
+    assert of_gateway.kafka == settings.kafka
+    assert of_gateway.storage == settings.storage
+    assert ":?" in GATEWAY["environment"]["MEMOSTREAM_API__ROOT_TOKEN"]
+    assert GATEWAY["ports"] == [f"127.0.0.1:{of_gateway.api.port}:{of_gateway.api.port}"]
+    assert GATEWAY["command"] == ["api"]
+    assert "MEMOSTREAM_API__PORT" in GATEWAY["healthcheck"]["test"][-1]

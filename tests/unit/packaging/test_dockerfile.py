@@ -73,7 +73,9 @@ def test_the_settings_of_the_image_are_known_and_the_probe_is_served_where_the_p
     _, last = read_stages()
     settings = load_settings(environ=last.pairs("ENV"))
     assert settings.worker.health_host == "0.0.0.0"
-    assert str(settings.worker.health_port) == last.last("EXPOSE")
+    served = [settings.worker.health_port, settings.worker.internal_port, settings.api.port]
+    assert [str(port) for port in served] == last.last("EXPOSE").split()
+    assert settings.worker.internal_host == settings.api.host == "0.0.0.0"
     assert str(settings.buffer.data_dir) in " ".join(last.all("RUN"))
 
 

@@ -1,6 +1,7 @@
-"""The Kubernetes manifests by the API's schemas, and by what they have to know of one another and of the worker."""
+"""The Kubernetes manifests by the API's schemas, and by what they have to know of one another and of us."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from schemas.settings import Settings, load_settings
 from streams.worker import ROLES
 from tests.support.dockerfile import ROOT, read_stages
-from tests.support.stopping import longest_stop_s
+from tests.support.stopping import longest_gateway_stop_s, longest_stop_s
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 ENTRANCES = (FOLDER, FOLDER / "split-roles")
@@ -39,11 +40,42 @@ def manifests() -> list[Path]:
     return sorted(path for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml" and path != CONFIG)
 
 
-DEPLOYMENT = load(FOLDER / "worker" / "deployment.yaml")
-POD: dict[str, Any] = DEPLOYMENT["spec"]["template"]["spec"]
-(WORKER,) = POD["containers"]
-CONTAINERS: list[dict[str, Any]] = [*POD["initContainers"], WORKER]
-LABELS: dict[str, str] = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+@dataclass(frozen=True)
+class Program:
+    """A Deployment, and what belongs to it."""
+
+    name: str
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        return load(FOLDER / self.name / "deployment.yaml")
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        pod: dict[str, Any] = self.deployment["spec"]["template"]["spec"]
+        return pod
+
+    @property
+    def main(self) -> dict[str, Any]:
+        (container,) = self.pod["containers"]
+        return dict(container)
+
+    @property
+    def containers(self) -> list[dict[str, Any]]:
+        return [*self.pod["initContainers"], self.main]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        labels: dict[str, str] = self.deployment["spec"]["template"]["metadata"]["labels"]
+        return labels
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return {port["name"]: port["containerPort"] for port in self.main["ports"]}
+
+
+WORKER, GATEWAY = Program("worker"), Program("gateway")
+PROGRAMS = pytest.mark.parametrize("program", [WORKER, GATEWAY], ids=lambda program: program.name)
 
 
 @pytest.fixture
@@ -76,27 +108,31 @@ def test_the_configuration_and_the_secret_are_settings_that_we_know(settings: Se
     assert settings.kafka.replication_factor == 3
     assert settings.extraction.provider == "openai"
     # A file that the image reads by itself, where the map is mounted.
-    (mount,) = [mount for mount in WORKER["volumeMounts"] if mount["name"] == "config"]
-    assert mount["mountPath"] == read_stages()[-1].last("WORKDIR")
+    for program in (WORKER, GATEWAY):
+        (mount,) = [mount for mount in program.main["volumeMounts"] if mount["name"] == "config"]
+        assert mount["mountPath"] == read_stages()[-1].last("WORKDIR")
     assert CONFIG.name == "config.yaml"
 
 
-def test_no_variable_of_a_service_is_taken_for_a_setting() -> None:
-    assert POD["enableServiceLinks"] is False
+@PROGRAMS
+def test_no_variable_of_a_service_is_taken_for_a_setting(program: Program) -> None:
+    assert program.pod["enableServiceLinks"] is False
 
 
-def test_what_is_referred_to_by_name_has_that_name() -> None:
+@PROGRAMS
+def test_what_is_referred_to_by_name_has_that_name(program: Program) -> None:
     (generated,) = load(FOLDER / "shared" / "kustomization.yaml")["configMapGenerator"]
-    assert [volume["configMap"]["name"] for volume in POD["volumes"] if "configMap" in volume] == [generated["name"]]
+    volumes = program.pod["volumes"]
+    assert [volume["configMap"]["name"] for volume in volumes if "configMap" in volume] == [generated["name"]]
     secret = load(EXAMPLE)["metadata"]["name"]
-    assert all(container["envFrom"] == [{"secretRef": {"name": secret}}] for container in CONTAINERS)
+    assert all(container["envFrom"] == [{"secretRef": {"name": secret}}] for container in program.containers)
     account = load(FOLDER / "shared" / "service-account.yaml")
-    assert POD["serviceAccountName"] == account["metadata"]["name"]
-    mounted = {mount["name"] for container in CONTAINERS for mount in container["volumeMounts"]}
-    assert mounted == {volume["name"] for volume in POD["volumes"]}
+    assert program.pod["serviceAccountName"] == account["metadata"]["name"]
+    mounted = {mount["name"] for container in program.containers for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in volumes}
     for entrance in ENTRANCES:
         (image,) = load(entrance / "kustomization.yaml")["images"]
-        assert {container["image"] for container in CONTAINERS} == {image["name"]}
+        assert {container["image"] for container in program.containers} == {image["name"]}
         assert image["newTag"] == read_stages()[-1].pairs("LABEL")["org.opencontainers.image.version"]
         assert (
             load(entrance / "kustomization.yaml")["namespace"]
@@ -104,37 +140,64 @@ def test_what_is_referred_to_by_name_has_that_name() -> None:
         )
 
 
-def test_selectors_choose_the_pods_of_the_deployment() -> None:
-    budget = load(FOLDER / "worker" / "disruption-budget.yaml")["spec"]["selector"]["matchLabels"]
-    policy = load(FOLDER / "shared" / "network-policy.yaml")["spec"]["podSelector"]["matchLabels"]
-    (spread,) = POD["topologySpreadConstraints"]
-    for selector in (DEPLOYMENT["spec"]["selector"]["matchLabels"], budget, spread["labelSelector"]["matchLabels"]):
-        assert selector == LABELS
-    assert policy.items() < LABELS.items()
+@PROGRAMS
+def test_selectors_choose_the_pods_of_the_deployment(program: Program) -> None:
+    budget = load(FOLDER / program.name / "disruption-budget.yaml")["spec"]["selector"]["matchLabels"]
+    (spread,) = program.pod["topologySpreadConstraints"]
+    chosen = program.deployment["spec"]["selector"]["matchLabels"]
+    for selector in (chosen, budget, spread["labelSelector"]["matchLabels"]):
+        assert selector == program.labels
 
 
-def test_probes_ask_the_port_that_the_image_serves_and_the_network_lets_them(settings: Settings) -> None:
-    (port,) = WORKER["ports"]
-    assert port["containerPort"] == settings.worker.health_port
-    paths = {name: WORKER[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
-    assert {probe["port"] for probe in paths.values()} == {port["name"]}
+def test_the_service_leads_to_the_port_of_the_gateway(settings: Settings) -> None:
+    service = load(FOLDER / "gateway" / "service.yaml")["spec"]
+    assert service["selector"] == GATEWAY.labels
+    (port,) = service["ports"]
+    assert GATEWAY.ports == {port["targetPort"]: settings.api.port}
+    assert settings.api.host == "0.0.0.0"
+
+
+def test_the_network_lets_in_requests_to_gateways_and_to_workers_probes_and_what_gateways_ask(
+    settings: Settings,
+) -> None:
+    assert WORKER.ports == {"health": settings.worker.health_port, "internal": settings.worker.internal_port}
+    assert settings.worker.internal_host == "0.0.0.0"
+    workers = load(FOLDER / "worker" / "network-policy.yaml")["spec"]
+    assert workers["podSelector"]["matchLabels"] == WORKER.labels
+    everybody, ours = workers["ingress"]
+    assert everybody == {"ports": [{"port": "health"}]}
+    assert ours["ports"] == [{"port": "internal"}]
+    (allowed,) = ours["from"]
+    (expression,) = allowed["podSelector"]["matchExpressions"]
+    assert expression["operator"] == "In"
+    assert all(program.labels[expression["key"]] in expression["values"] for program in (WORKER, GATEWAY))
+    gateways = load(FOLDER / "gateway" / "network-policy.yaml")["spec"]
+    assert gateways["podSelector"]["matchLabels"] == GATEWAY.labels
+    assert gateways["ingress"] == [{"ports": [{"port": name} for name in GATEWAY.ports]}]
+
+
+@pytest.mark.parametrize(("program", "port"), [(WORKER, "health"), (GATEWAY, "http")])
+def test_probes_ask_whether_a_program_is_alive_and_whether_it_is_ready(program: Program, port: str) -> None:
+    paths = {name: program.main[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {probe["port"] for probe in paths.values()} == {port}
     assert [probe["path"] for probe in paths.values()] == ["/livez", "/livez", "/readyz"]
-    policy = load(FOLDER / "shared" / "network-policy.yaml")["spec"]["ingress"]
-    assert policy == [{"ports": [{"port": port["name"]}]}]
 
 
-def test_a_pod_is_given_the_time_that_a_worker_may_take_to_stop(settings: Settings) -> None:
-    assert POD["terminationGracePeriodSeconds"] >= longest_stop_s(settings)
+def test_a_pod_is_given_the_time_that_its_program_may_take_to_stop(settings: Settings) -> None:
+    assert WORKER.pod["terminationGracePeriodSeconds"] >= longest_stop_s(settings)
+    pause = GATEWAY.main["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert GATEWAY.pod["terminationGracePeriodSeconds"] >= pause + longest_gateway_stop_s(settings)
 
 
-def test_pods_meet_the_restricted_standard_and_have_limits() -> None:
+@PROGRAMS
+def test_pods_meet_the_restricted_standard_and_have_limits(program: Program) -> None:
     user, group = read_stages()[-1].last("USER").split(":")
-    security = POD["securityContext"]
+    security = program.pod["securityContext"]
     assert security["runAsNonRoot"] is True
     assert (security["runAsUser"], security["runAsGroup"]) == (int(user), int(group))
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert POD["automountServiceAccountToken"] is False
-    for container in CONTAINERS:
+    assert program.pod["automountServiceAccountToken"] is False
+    for container in program.containers:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -145,7 +208,7 @@ def test_pods_meet_the_restricted_standard_and_have_limits() -> None:
 
 
 def test_what_a_worker_writes_goes_to_a_volume(settings: Settings) -> None:
-    writable = {mount["mountPath"] for mount in WORKER["volumeMounts"] if not mount.get("readOnly")}
+    writable = {mount["mountPath"] for mount in WORKER.main["volumeMounts"] if not mount.get("readOnly")}
     assert str(settings.buffer.data_dir) in writable
 
 
