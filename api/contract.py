@@ -45,17 +45,26 @@ MEMOBASE_ROUTES: Final = frozenset(
 
 
 def template_of(scope: Scope) -> str:
-    """The path of the route that took the request, with names in place of values; empty where none did."""
-    path: str = getattr(scope.get("route"), "path", "")
+    """The path of the route that takes the request, with names in place of values; empty where none is known to.
+
+    A request may be refused before it finds its route; Memobase's are known by their paths then, too.
+    """
+    path: str = getattr(scope.get("route"), "path", "") or _memobase_template(scope)
     return path
 
 
 def is_of_memobase(scope: Scope) -> bool:
-    """By the path, for a request may be refused before it finds its route."""
-    return any(pattern.fullmatch(scope["path"]) for pattern in _PATTERNS.get(scope["method"], ()))
+    return bool(_memobase_template(scope))
+
+
+def _memobase_template(scope: Scope) -> str:
+    path = scope["path"]
+    return next((known for known, pattern in _PATTERNS.get(scope["method"], ()) if pattern.fullmatch(path)), "")
 
 
 _PATTERNS: Final = {
-    method: tuple(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for of, path in MEMOBASE_ROUTES if of == method)
+    method: tuple(
+        (path, re.compile(re.sub(r"\{\w+\}", "[^/]+", path))) for of, path in sorted(MEMOBASE_ROUTES) if of == method
+    )
     for method in ("GET", "POST", "PUT", "DELETE")
 }

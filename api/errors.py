@@ -3,14 +3,17 @@
 import math
 from typing import Any, Final
 
+import structlog
 from starlette.requests import Request
 from starlette.types import Scope
 
-from api.contract import is_of_memobase
+from api.contract import is_of_memobase, template_of
 from api.envelope import JsonResponse, error_body
 from schemas.errors import Conflict, InvalidRecord, MemostreamError, NotFound, RetryLater
 
 DEFAULT_RETRY_S: Final = 1
+
+log = structlog.get_logger()
 
 
 class ApiError(MemostreamError):
@@ -56,4 +59,8 @@ def error_response(error: ApiError, scope: Scope) -> JsonResponse:
 async def answer_error(request: Request, error: Exception) -> JsonResponse:
     """The handler of MemostreamError and its children."""
     known: Any = error
-    return error_response(translated_error(known, request.scope["memostream.request_id"]), request.scope)
+    request_id: str = request.scope["memostream.request_id"]
+    told = translated_error(known, request_id)
+    if told.errno == 500:
+        log.error("request.failed", request_id=request_id, route=template_of(request.scope), exc_info=error)
+    return error_response(told, request.scope)
