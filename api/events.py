@@ -26,10 +26,10 @@ def text_of(tip: str) -> EventText:
 
     So that an event that was edited is found, and shown in a context, by what it says now.
     """
-    lines = tip.rstrip().splitlines()
-    marked = list(takewhile(lambda line: line.startswith(GIST), reversed(lines)))[::-1]
-    gists = [gist for line in marked if (gist := line.removeprefix(GIST).strip())]
-    summary = "\n".join(lines[: len(lines) - len(marked)]).strip() or None
+    lines = [line.rstrip() for line in tip.strip().splitlines()]
+    ending = list(takewhile(lambda line: not line or line.startswith(GIST), reversed(lines)))[::-1]
+    gists = [line.removeprefix(GIST).strip() for line in ending if line]
+    summary = "\n".join(lines[: len(lines) - len(ending)]) or None
     if summary is not None and not gists:
         gists = [" ".join(summary.splitlines())]
     return EventText(summary, tuple(gists))
@@ -47,7 +47,8 @@ def edit_of(body: EventBody) -> EventEdit:
 def event_answer(event: EventRow, similarity: float | None = None) -> dict[str, Any]:
     """An event as it is answered."""
     return {
-        "id": event.event_id,
+        # asyncpg has a UUID of its own, which orjson does not write.
+        "id": str(event.event_id),
         "event_data": {
             "profile_delta": [
                 {"content": fact["content"], "attributes": fact["attributes"]} for fact in event.profile_delta

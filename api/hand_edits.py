@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from api.errors import ApiError
 from api.inputs import without_nul
-from api.known_users import is_on_its_way
+from api.known_users import find_on_its_way
 from api.scope import Scope
 from extraction.memos import SEPARATOR, pieces_of
 from schemas.profile_schema import ProfilePolicy, unify_name
@@ -36,7 +36,7 @@ async def require_user(scope: Scope, user_id: str) -> None:
     """Raises ApiError 404 for a user of whom there is neither a row nor a message, and RetryLater."""
     async with scope.connection() as connection:
         row = await read_user(connection, scope.project_id, user_id)
-    if row is None and not await is_on_its_way(scope, user_id):
+    if row is None and not await find_on_its_way(scope, user_id):
         raise ApiError(404, NO_USER)
 
 

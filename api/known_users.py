@@ -3,34 +3,29 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from api.in_flight import read_moving
 from api.scope import Scope
-from storage.holding import first_held_reason
-from storage.ledger import read_ledger
-from storage.reading import read_cut_off
 
 
 @dataclass(frozen=True, slots=True)
 class OnItsWay:
-    """When the first and the last message came that are not extracted; None where only their windows are known."""
+    """When the first and the last message came that are not extracted yet, where that is known."""
 
     first_at: datetime | None
     last_at: datetime | None
 
 
-async def is_on_its_way(scope: Scope, user_id: str) -> OnItsWay | None:
-    """Looks into the buffer, and for windows that are closed or held; None where nothing is there.
+async def find_on_its_way(scope: Scope, user_id: str) -> OnItsWay | None:
+    """What is buffered, held, or in a window that is being extracted; None where nothing is.
 
     Raises RetryLater while the owner of the user's partition does not answer.
     """
-    view = await scope.gateway.buffers.view(scope.project_id, user_id)
-    async with scope.connection() as connection:
-        cut_off = await read_cut_off(connection, scope.project_id, user_id)
-        held = await first_held_reason(connection, scope.project_id, user_id)
-        closed = {window.window_id for window in view.closed}
-        finished = await read_ledger(connection, closed) if closed else {}
-    # A forget is done here before the buffer comes to its command.
-    blobs = [blob for blob in view.blobs if cut_off is None or not cut_off.covers(blob.origin or blob.position)]
-    if not blobs and held is None and closed <= finished.keys():
+    moving = await read_moving(scope, user_id)
+    cut_off = moving.book.cut_off
+    # A forget may be done here before the buffer comes to its command.
+    places = [blob.position for blob in moving.blobs if cut_off is None or not cut_off.covers(blob.position)]
+    if not places:
         return None
-    times = [datetime.fromtimestamp(blob.recorded_at_ms / 1000, UTC) for blob in blobs]
+    # Of one that is being extracted, the buffer does not keep the time.
+    times = [datetime.fromtimestamp(place.timestamp_ms / 1000, UTC) for place in places if place.timestamp_ms]
     return OnItsWay(min(times, default=None), max(times, default=None))

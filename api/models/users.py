@@ -50,6 +50,7 @@ class User(BaseModel):
     id: None = Field(description="Always null, as Memobase answers it.")
     data: dict[str, Any] | None = Field(description="What was stored with the user; null where nothing was.")
     created_at: datetime | None = Field(
-        description="When the user was made, or their first message came; null while only the buffer knew when."
+        description="When the user was made, or their first message was sent or extracted; null in the moments in "
+        "which that is not known."
     )
     updated_at: datetime | None = Field(description="When anything in the user's memory changed last.")

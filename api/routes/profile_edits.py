@@ -29,7 +29,7 @@ async def post_profile(scope: ScopeDep, user_id: UserId, body: ProfileBody) -> J
     await require_user(scope, user_id)
     async with editing(scope) as edits:
         profile_id = await add_entry(edits, scope.project_id, user_id, slot, content, joining(policy, slot))
-    return ok({"id": profile_id})
+    return ok({"id": str(profile_id)})
 
 
 @router.put(

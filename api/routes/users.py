@@ -9,7 +9,7 @@ from api.envelope import Envelope, JsonResponse, ok
 from api.errors import ApiError
 from api.hand_edits import NO_USER, editing, require_user
 from api.inputs import UserId
-from api.known_users import is_on_its_way
+from api.known_users import find_on_its_way
 from api.models.fields import JsonObject
 from api.models.users import FIELDS, MadeUser, User, UserBody
 from api.routing import new_router
@@ -64,7 +64,7 @@ async def get_user(scope: ScopeDep, user_id: UserId) -> JsonResponse:
         row = await read_user(connection, scope.project_id, user_id)
     if row is not None:
         return ok(_user(row.additional_fields, row.created_at, row.updated_at))
-    found = await is_on_its_way(scope, user_id)
+    found = await find_on_its_way(scope, user_id)
     if found is None:
         raise ApiError(404, NO_USER)
     return ok(_user(None, found.first_at, found.last_at))
@@ -97,6 +97,7 @@ async def delete_user(scope: ScopeDep, user_id: UserId) -> JsonResponse:
     command = Command(command="forget-user", id=str(gateway.new_id()), project_id=scope.project_id, user_id=user_id)
     # First of all, so that it is done whatever becomes of this process.
     position = await gateway.message_log.send_command(command)
+    gateway.recent.note(scope.project_id, user_id, position)
     try:
         async with asyncio.timeout(OFFSETS_TIMEOUT_S):
             end_offsets = await gateway.end_offsets()
