@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -23,6 +23,14 @@ class Running:
     url: str
 
     @contextmanager
+    @contextmanager
+    def another_gateway(self, **variables: str) -> Iterator["RunningSystem"]:
+        """A second gateway on the same database and topics, with settings of its own."""
+        port = free_port()
+        shell = self.shell.with_variables(MEMOSTREAM_API__PORT=str(port), **variables)
+        with shell.background("api", until="gateway.started") as gateway:
+            yield replace(self, shell=shell, url=f"http://127.0.0.1:{port}", gateway=gateway)
+
     def client(self, token: str = ROOT_TOKEN, **headers: str) -> Iterator[httpx.Client]:
         with httpx.Client(
             base_url=f"{self.url}/api/v1",
