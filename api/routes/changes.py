@@ -49,7 +49,13 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 router = new_router("changes")
 
 
-@router.get("/changes", response_class=EventStream, responses=_ANSWERS, summary="Follow the changes of memory")
+@router.get(
+    "/changes",
+    status_code=200,
+    response_class=EventStream,
+    responses=_ANSWERS,
+    summary="Follow the changes of memory",
+)
 async def follow_changes(
     request: Request,
     scope: ScopeDep,
