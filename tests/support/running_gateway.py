@@ -1,28 +1,36 @@
-"""A worker and the gateway, each in a process of its own, for tests that ask over HTTP."""
+"""A worker and a gateway in processes of their own, as an operator runs them."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import httpx
 
-from tests.support.command_line import CommandLine
+from tests.conftest import execute, run_apart, with_database
+from tests.support.command_line import Background, CommandLine
 from tests.support.ports import free_port
 
-ROOT_TOKEN = "root-of-this-test"
-# As a client that waits for extraction; machines that run tests are slow.
-TIMEOUT_S = 120.0
+ROOT_TOKEN = "root-of-this-system"
+# Above the limits that the gateway itself sets.
+TIMEOUT_S = 90.0
 
 
 @dataclass(frozen=True)
-class Running:
-    """An installation whose gateway answers at `url`."""
+class RunningSystem:
+    """`url` is the gateway's, as a client's base address."""
 
     shell: CommandLine
     url: str
+    worker: Background
+    gateway: Background
+    database_url: str
 
-    @contextmanager
+    def token(self, project_id: str) -> str:
+        """A new token of a project."""
+        return self.shell.call("project", "create", project_id).stdout.strip()
+
     @contextmanager
     def another_gateway(self, **variables: str) -> Iterator["RunningSystem"]:
         """A second gateway on the same database and topics, with settings of its own."""
@@ -31,36 +39,26 @@ class Running:
         with shell.background("api", until="gateway.started") as gateway:
             yield replace(self, shell=shell, url=f"http://127.0.0.1:{port}", gateway=gateway)
 
-    def client(self, token: str = ROOT_TOKEN, **headers: str) -> Iterator[httpx.Client]:
-        with httpx.Client(
-            base_url=f"{self.url}/api/v1",
-            headers={"Authorization": f"Bearer {token}", **headers},
-            timeout=TIMEOUT_S,
-        ) as client:
-            yield client
+    def client(self, token: str = ROOT_TOKEN, **headers: str) -> httpx.Client:
+        sent = {"Authorization": f"Bearer {token}", **headers}
+        return httpx.Client(base_url=self.url, headers=sent, timeout=TIMEOUT_S)
 
 
 @contextmanager
-def running_gateway(shell: CommandLine, *, worker: bool = True, **variables: str) -> Iterator[Running]:
-    """Both until the end of the block; `variables` are settings of the gateway's alone."""
+def running_system(
+    folder: Path, kafka_bootstrap: str, postgres_admin_url: str, template_database: str, **variables: str
+) -> Iterator[RunningSystem]:
+    """A system on a database and on topics of its own; `variables` are settings, as in a shell."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    run_apart(execute(postgres_admin_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'))
+    database_url = with_database(postgres_admin_url, name)
     port = free_port()
-    gateway = shell.with_variables(MEMOSTREAM_API__ROOT_TOKEN=ROOT_TOKEN, MEMOSTREAM_API__PORT=str(port), **variables)
-    with gateway.background("api", until="gateway.started"):
-        running = Running(shell, f"http://127.0.0.1:{port}")
-        if not worker:
-            yield running
-            return
-        with shell.background("worker", until="worker.started"):
-            yield running
-
-
-def data_of(response: httpx.Response) -> Any:
-    """What a success holds; anything else is an AssertionError."""
-    assert response.status_code == 200, response.text
-    document = response.json()
-    assert document["errno"] == 0, document
-    return document["data"]
-
-
-def errno_of(response: httpx.Response) -> int:
-    return int(response.json()["errno"])
+    shell = CommandLine.of(folder, kafka=kafka_bootstrap, database_url=database_url, prefix=f"{name}-").with_variables(
+        MEMOSTREAM_API__PORT=str(port), MEMOSTREAM_API__ROOT_TOKEN=ROOT_TOKEN, **variables
+    )
+    # Side by side, for both take a while to begin.
+    with shell.background("worker") as worker, shell.background("api") as gateway:
+        worker.wait_for("worker.started")
+        gateway.wait_for("gateway.started")
+        yield RunningSystem(shell, f"http://127.0.0.1:{port}", worker, gateway, database_url)
+    run_apart(execute(postgres_admin_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
