@@ -1,16 +1,20 @@
-"""What the exactly-once stages share: agents that hand every record to the owner of its partition."""
+"""What the exactly-once stages share: agents that hand every fetch to the owner of its partition."""
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import faust
+from aiokafka import TopicPartition
 
 from schemas.settings import KafkaSettings
 from streams.assignment import owner_tables
-from streams.faust_app import FaustApp, new_app, raw_topic
+from streams.faust_app import FaustApp, WholeFetches, new_app, raw_topic
 from streams.ownership import PartitionOwners
 from streams.raw_records import RawRecord
+
+# What is taken of a fetch at a time; the loop does nothing else while they are handed over.
+MAX_FETCHED_RECORDS: Final = 500
 
 
 def create_owning_app(
@@ -22,15 +26,26 @@ def create_owning_app(
     **options: Any,
 ) -> FaustApp:
     """A Faust app, not started, with an agent for each topic; `topics` gives their partition counts."""
-    app = new_app(group, kafka, max(topics.values()), TableManager=owner_tables(owners, topics), **options)
-    owners.request_rejoin = app.request_rejoin
+    app = new_app(
+        group,
+        kafka,
+        max(topics.values()),
+        **{
+            "TableManager": owner_tables(owners, topics),
+            "ConsumerScheduler": WholeFetches,
+            "broker_max_poll_records": MAX_FETCHED_RECORDS,
+            **options,
+        },
+    )
+    owners.consumer = app
 
     async def hand_over(stream: faust.StreamT[bytes]) -> None:
         try:
             # Never acknowledged through Faust: the offsets are part of our own transactions.
             async for event in cast(faust.Stream[bytes], stream).noack().events():
                 message = event.message
-                await owners.put(_raw(message), message.generation_id)
+                place = TopicPartition(message.topic, message.partition)
+                owners.put(place, [_raw(record) for record in message.value], message.generation_id)
         except (asyncio.CancelledError, GeneratorExit):
             raise
         # Faust would restart the agent at the next record and commit past this one.
@@ -43,15 +58,13 @@ def create_owning_app(
     return app
 
 
-def _raw(message: faust.types.Message) -> RawRecord:
-    headers = message.headers or ()
-    items = headers.items() if isinstance(headers, Mapping) else headers
+def _raw(record: Any) -> RawRecord:
     return RawRecord(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        timestamp_ms=round(message.timestamp * 1000),
-        key=message.key,
-        value=message.value,
-        headers=tuple(items),
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
     )

@@ -1,16 +1,19 @@
 """Faust as we use it: every default that hurts set in one place, and a transport that reads committed records."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final, cast
 
 import aiokafka
 import faust
+from aiokafka import TopicPartition
 from faust.app.router import Router
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
 from faust.types import TP
 from faust.types.auth import SASLMechanism
+from faust.types.transports import SchedulingStrategyT
+from faust.types.tuples import ConsumerMessage, Message
 from yarl import URL
 
 from schemas.settings import KafkaSettings
@@ -20,6 +23,8 @@ from streams.clients import MAX_REQUEST_BYTES, translated
 STREAM_BUFFER_RECORDS: Final = 512
 # A record of twice max_blob_bytes has to fit one fetch.
 MAX_FETCH_BYTES: Final = 4 * (1 << 20)
+# A partition that is resumed waits for the fetch of the others to return; Faust lets that take 1.5 s.
+MAX_FETCH_WAIT_S: Final = 0.1
 
 
 class _ReadCommittedThread(AIOKafkaConsumerThread):
@@ -28,6 +33,7 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001
+        consumer._fetch_max_wait_ms = int(MAX_FETCH_WAIT_S * 1000)  # noqa: SLF001
         return consumer
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -75,6 +81,43 @@ class _ReadCommittedConsumer(Consumer):
         return await cast(_ReadCommittedThread, self._thread).confirm_membership()
 
 
+class _FetchConsumer(_ReadCommittedConsumer):
+    """Delivers what a fetch brought of a partition as one message, whose value is the list of its records.
+
+    A message costs Faust several tasks, a lock and an event, whatever it holds.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._room = asyncio.Event()
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        """`record` is a list, as `WholeFetches` gives it."""
+        message = super()._to_message(tp, record[-1])
+        message.key, message.value, message.headers = None, record, None
+        return message
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Wait for a moment only: what is asked for leaves out partitions that were full when the wait began."""
+        if self.flow_active and not self._get_active_partitions():
+            # Faust sleeps for a second where every partition is full.
+            self._room.clear()
+            await self.wait(self._room.wait(), timeout=timeout)
+        async for delivery in super().getmany(min(timeout, MAX_FETCH_WAIT_S)):
+            yield delivery
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._room.set()
+
+
+class WholeFetches(SchedulingStrategyT):
+    """Takes what a fetch brought a partition at a time, not a record at a time."""
+
+    def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
+        return ((tp, fetched) for tp, fetched in records.items() if fetched)
+
+
 class _IdempotentProducer(Producer):
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
@@ -83,6 +126,10 @@ class _IdempotentProducer(Producer):
 class _Transport(Transport):
     Consumer = _ReadCommittedConsumer
     Producer = _IdempotentProducer
+
+
+class _FetchTransport(_Transport):
+    Consumer = _FetchConsumer
 
 
 class FaustApp(faust.App):
@@ -104,10 +151,18 @@ class FaustApp(faust.App):
         """Faust's tables keep nothing on disk here; it would leave empty folders in the working directory."""
 
     def _new_transport(self) -> Any:
-        return _Transport(self.conf.broker_consumer, self)
+        takes_fetches = cast(Any, self.conf).ConsumerScheduler is WholeFetches
+        return (_FetchTransport if takes_fetches else _Transport)(self.conf.broker_consumer, self)
 
     def _new_producer_transport(self) -> Any:
         return _Transport(self.conf.broker_producer, self)
+
+    def pause(self, place: TopicPartition) -> None:
+        """Take no more of a partition until `resume`."""
+        self.consumer.on_buffer_full(TP(*place))
+
+    def resume(self, place: TopicPartition) -> None:
+        self.consumer.on_buffer_drop(TP(*place))
 
     def request_rejoin(self) -> None:
         """Make this member join its group again, which revokes and assigns its partitions anew."""

@@ -1,14 +1,14 @@
 """The partitions of input topics that this worker owns now, through assignment, loss and revocation."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 import structlog
 from aiokafka import TopicPartition
 
 from schemas.errors import MemostreamError, RetryLater
-from streams.partition_owner import OnLost, PartitionOwner
+from streams.partition_owner import Flow, OnLost, PartitionOwner
 from streams.raw_records import RawRecord
 
 OPEN_RETRY_S = 1.0
@@ -31,14 +31,23 @@ class OwnerFactory(Protocol):
         ...
 
 
+class GroupConsumer(Flow, Protocol):
+    """The member of the consumer group that the records come from."""
+
+    def request_rejoin(self) -> None:
+        """Ask the group for a new assignment."""
+        ...
+
+
 class PartitionOwners:
-    """Owners by partition. `request_rejoin` asks the group for a new assignment, which heals a lost partition:
-    a worker that has been away too long must not simply open its partition again, for it may not be the owner."""
+    """Owners by partition. A lost partition is healed by a new assignment from `consumer`'s group: a worker that has
+    been away too long must not simply open its partition again, for it may not be the owner."""
+
+    consumer: GroupConsumer
 
     def __init__(self, factory: OwnerFactory, close_timeout_s: float) -> None:
         self._factory = factory
         self._close_timeout_s = close_timeout_s
-        self.request_rejoin: Callable[[], None] = lambda: None
         self._owners: dict[TopicPartition, PartitionOwner] = {}
         self._generation = -1
         self._releasing: set[asyncio.Task[None]] = set()
@@ -61,13 +70,13 @@ class PartitionOwners:
         await asyncio.gather(*(self._open_one(place) for place in sorted(places)))
         self._generation = generation
         for owner in self._owners.values():
-            owner.start()
+            owner.start(self.consumer)
 
-    async def put(self, record: RawRecord, generation: int) -> None:
-        """Hand a record to its owner; what was fetched under another assignment is dropped, for it is read again."""
-        owner = self._owners.get(TopicPartition(record.topic, record.partition))
+    def put(self, place: TopicPartition, records: Iterable[RawRecord], generation: int) -> None:
+        """Hand records to their owner; what was fetched under another assignment is dropped, for it is read again."""
+        owner = self._owners.get(place)
         if owner is not None and generation == self._generation:
-            await owner.put(record)
+            owner.put(records)
 
     def revoke_all(self) -> None:
         """Drop every owner's batch, overlay and producer at once."""
@@ -108,7 +117,7 @@ class PartitionOwners:
             return
         log.warning("partition.lost", topic=place.topic, partition=place.partition, reason=str(error))
         self._drop(place)
-        asyncio.get_running_loop().call_later(REJOIN_DELAY_S, self.request_rejoin)
+        asyncio.get_running_loop().call_later(REJOIN_DELAY_S, self.consumer.request_rejoin)
 
     def _drop(self, place: TopicPartition) -> None:
         owner = self._owners.pop(place)

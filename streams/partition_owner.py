@@ -3,7 +3,8 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import structlog
 from aiokafka import TopicPartition
@@ -24,10 +25,21 @@ MAX_GATHER_S = 0.05
 # Large records are decided slowly; the other roles of the process run on the same loop.
 MAX_BUSY_S = 0.05
 
+# What is queued in front of an owner, above which its partition is not read on.
+MAX_QUEUED_BATCHES = 2
+
 OnLost = Callable[[TopicPartition, MemostreamError], None]
 OnFatal = Callable[[BaseException], None]
 
 log = structlog.get_logger()
+
+
+class Flow(Protocol):
+    """What brings the records of partitions, and can hold some of them back."""
+
+    def pause(self, place: TopicPartition) -> None: ...
+
+    def resume(self, place: TopicPartition) -> None: ...
 
 
 class PartitionOwner(ABC):
@@ -36,6 +48,8 @@ class PartitionOwner(ABC):
     `put` feeds it records in the partition's order. `on_lost` is called once when it can no longer commit, `on_fatal`
     for anything unexpected.
     """
+
+    _flow: Flow
 
     def __init__(
         self,
@@ -50,7 +64,9 @@ class PartitionOwner(ABC):
         self._transactions = transactions
         self._on_lost = on_lost
         self._on_fatal = on_fatal
-        self._queue: asyncio.Queue[RawRecord] = asyncio.Queue(settings.transaction_max_records)
+        self._queue: asyncio.Queue[RawRecord] = asyncio.Queue()
+        self._queued_bytes = 0
+        self._is_paused = False
         self._next_offset = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -70,21 +86,25 @@ class PartitionOwner(ABC):
         """Fence former owners, and only then load any state; raises RetryLater while the broker is away."""
         await self._transactions.open()
 
-    def start(self) -> None:
-        """Begin to work on what `put` brings."""
+    def start(self, flow: Flow) -> None:
+        """Begin to work on what `put` brings; `flow` is told when that is too much, and when there is room again."""
+        self._flow = flow
         self._task = asyncio.create_task(self._run(), name=f"{self.place.topic}-{self.place.partition}")
 
-    async def put(self, record: RawRecord) -> None:
-        """Queue a record; waits while the queue is full, which holds the partition's fetching back."""
-        await self._queue.put(record)
+    def put(self, records: Iterable[RawRecord]) -> None:
+        """Queue records. More than a few batches of them pause the partition, so a fetch is the most that is above."""
+        for record in records:
+            self._queue.put_nowait(record)
+            self._queued_bytes += len(record.value or b"")
+        if not self._is_paused and self._is_above(MAX_QUEUED_BATCHES):
+            self._is_paused = True
+            self._flow.pause(self.place)
 
     def abandon(self) -> None:
         """Drop batch and overlay at once; what was not committed is read again by the next owner."""
         if self._task is not None:
             self._task.cancel()
-        # Whoever waits in `put` must not wait for ever.
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._queue = asyncio.Queue()
 
     async def release_store(self) -> None:
         """After `abandon`: let go of any local copy, so that the next owner can open it."""
@@ -122,7 +142,7 @@ class PartitionOwner(ABC):
                 records = [await self._queue.get()]
         except TimeoutError:
             return []
-        size_bytes = self._drain(records, 0)
+        size_bytes = self._drain(records, self._taken(records[0]))
         loop = asyncio.get_running_loop()
         until_s = loop.time() + MAX_GATHER_S
         # A lone record waits for one linger; while more keep coming, fewer and larger transactions do more.
@@ -141,8 +161,20 @@ class PartitionOwner(ABC):
         while not self._queue.empty() and self._has_room(records, size_bytes):
             record = self._queue.get_nowait()
             records.append(record)
-            size_bytes += len(record.value or b"")
+            size_bytes += self._taken(record)
+        if self._is_paused and not self._is_above(1):
+            self._is_paused = False
+            self._flow.resume(self.place)
         return size_bytes
+
+    def _taken(self, record: RawRecord) -> int:
+        size_bytes = len(record.value or b"")
+        self._queued_bytes -= size_bytes
+        return size_bytes
+
+    def _is_above(self, batches: int) -> bool:
+        is_long = self._queue.qsize() > batches * self._settings.transaction_max_records
+        return is_long or self._queued_bytes > batches * MAX_BATCH_BYTES
 
     async def _process(self, records: list[RawRecord]) -> None:
         effects = Effects()

@@ -25,6 +25,7 @@ NO_DATABASE: Final = "postgresql+asyncpg://postgres@127.0.0.1:1/none"
 DATABASE_VARIABLE: Final = "MEMOSTREAM_STORAGE__DATABASE_URL"
 POLL_S: Final = 0.1
 STOP_TIMEOUT_S: Final = 30.0
+START_TIMEOUT_S: Final = 60.0
 # Past the session of three seconds, so that the other worker takes over.
 FROZEN_S: Final = 4.5
 
@@ -69,6 +70,7 @@ class WorkerProcess:
     def __init__(self, settings: Settings, log_file: Path, roles: frozenset[str] = ROLE) -> None:
         self._log_file = log_file
         with log_file.open("ab") as output:
+            self._log_begins_at = output.tell()
             self._process = subprocess.Popen(
                 [
                     sys.executable,
@@ -104,7 +106,13 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> int:
-        """Ask it to end; its exit code."""
+        """Ask it to end, once it can be asked; its exit code."""
+        # Before it has started it knows nothing of signals and would die of one.
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while (
+                b"worker.started" not in self._log_file.read_bytes()[self._log_begins_at :] and self.exit_code is None
+            ):
+                await asyncio.sleep(POLL_S)
         self._process.terminate()
         return await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
 
