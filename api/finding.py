@@ -90,9 +90,16 @@ async def list_blobs(scope: Scope, user_id: str, blob_type: str, *, limit: int, 
 async def list_by_state(
     scope: Scope, user_id: str, blob_type: str, states: Collection[BlobState], *, limit: int, offset: int
 ) -> list[str]:
-    """A page of the ids of the blobs of a type that are on their way in one of these states, the oldest first."""
+    """A page of the ids of the blobs of a type that are on their way in one of these states, the oldest first.
+
+    What was sent once more is left out where it is in memory already.
+    """
     moving = await read_moving(scope, user_id)
-    ids = [one.blob_id for one in moving.blobs if one.blob_type == blob_type and one.state in states]
+    ids = []
+    for one in moving.blobs:
+        recorded = recorded_state(moving.book, one.blob_id)
+        if one.blob_type == blob_type and one.state in states and (recorded is None or recorded.state != "applied"):
+            ids.append(one.blob_id)
     return ids[offset : offset + limit]
 
 

@@ -13,7 +13,7 @@ from api.inserting import Insertion, conflict_of, insertion_of
 from api.models.blobs import BlobBody, BlobIds, BlobStateAnswer, InsertedBlob, StoredBlob
 from api.routing import new_router
 from api.scope import Scope, ScopeDep
-from api.waiting import Waited, wait_for_blob
+from api.waiting import Waited, recorded_state, wait_for_blob
 from schemas.errors import InvalidRecord, RetryLater
 from schemas.records import MAX_ID_BYTES, BlobType
 from storage.blob_erasure import erase_blob
@@ -123,18 +123,22 @@ async def list_user_blobs(
 
 async def _insert(scope: Scope, user_id: str, insertion: Insertion, *, wait: bool) -> InsertedBlob:
     gateway = scope.gateway
-    if insertion.is_named:
-        await _refuse_conflict(scope, user_id, insertion)
-    position = await gateway.message_log.send_blob(insertion.blob)
-    gateway.recent.note(scope.project_id, user_id, position)
-    waited = Waited("unread")
-    if wait:
-        waited = await wait_for_blob(scope, user_id, insertion.blob_id, position)
+    waited = await _known(scope, user_id, insertion) if insertion.is_named else None
+    if waited is None:
+        position = await gateway.message_log.send_blob(insertion.blob)
+        gateway.recent.note(scope.project_id, user_id, position)
+        waited = Waited("unread")
+        if wait:
+            waited = await wait_for_blob(scope, user_id, insertion.blob_id, position)
     return InsertedBlob(id=insertion.blob_id, chat_results=waited.results, state=waited.state, reason=waited.reason)
 
 
-async def _refuse_conflict(scope: Scope, user_id: str, insertion: Insertion) -> None:
-    """Tell at once what would be parked or dropped later; inserting needs Kafka alone, so not at the price of a 503."""
+async def _known(scope: Scope, user_id: str, insertion: Insertion) -> Waited | None:
+    """Where the blob stands already, so that it need not be sent once more; None if it must be, also if parked.
+
+    Raises ApiError where another blob has the id. Inserting needs Kafka alone: what cannot be looked up now, and what
+    arrives side by side, is told apart later, by the buffer and by extraction.
+    """
     buffered_hash = None
     try:
         async with scope.connection() as connection:
@@ -143,8 +147,12 @@ async def _refuse_conflict(scope: Scope, user_id: str, insertion: Insertion) -> 
             view = await scope.gateway.buffers.view(scope.project_id, user_id)
             buffered = view.buffered(insertion.blob_id)
             buffered_hash = None if buffered is None else buffered.content_hash
+        conflict = conflict_of(insertion, book, buffered_hash)
+        if conflict is not None:
+            raise conflict
+        if buffered_hash is not None:
+            return Waited("buffered")
+        recorded = recorded_state(book, insertion.blob_id)
+        return recorded if recorded is not None and recorded.state == "applied" else None
     except RetryLater:
-        return
-    conflict = conflict_of(insertion, book, buffered_hash)
-    if conflict is not None:
-        raise conflict
+        return None
