@@ -121,7 +121,7 @@ class KafkaMessageLog:
             with contextlib.suppress(TimeoutError, KafkaError):
                 async with asyncio.timeout(FLUSH_TIMEOUT_S):
                     await self._current.client.flush()
-            self._give_up(self._current, "the gateway stops")
+            self._drop(self._current)
         if self._closing:
             await asyncio.wait(self._closing, timeout=FLUSH_TIMEOUT_S)
 
@@ -204,11 +204,13 @@ class KafkaMessageLog:
 
     def _give_up(self, opened: _Open, reason: str) -> None:
         """Drop what this producer has not delivered, so that nothing is written after its sender was told no."""
-        if self._current is not opened:
-            return
+        if self._current is opened:
+            self._say(reason)
+            self._drop(opened)
+
+    def _drop(self, opened: _Open) -> None:
         self._current = None
         self._is_open.clear()
-        self._say(reason)
         opened.dropped.set_result(None)
         aborting = asyncio.create_task(_abort(opened.client))
         self._closing.add(aborting)
