@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, Text, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import Event, EventGist, EventTag
@@ -130,12 +131,23 @@ async def read_profile_history(
 
 
 async def read_events(
-    connection: AsyncConnection, project_id: str, user_id: str, limit: int, *, since: datetime | None = None
+    connection: AsyncConnection,
+    project_id: str,
+    user_id: str,
+    limit: int,
+    *,
+    since: datetime | None = None,
+    tags: str | None = None,
 ) -> list[EventRow]:
-    """The latest events, the newest first, with their gists in order; with `since`, those recorded from then on."""
+    """The latest events, the newest first, with their gists in order; with `since`, those recorded from then on.
+
+    `tags` is JSON that the tags of an event must contain.
+    """
     query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
     if since is not None:
         query = query.where(events.c.recorded_at >= since)
+    if tags is not None:
+        query = query.where(events.c.tags.op("@>")(cast(literal(tags, Text), JSONB)))
     return await _read_events(connection, query.order_by(events.c.recorded_at.desc(), events.c.event_id).limit(limit))
 
 
@@ -143,6 +155,14 @@ async def read_event(connection: AsyncConnection, project_id: str, user_id: str,
     """One event of the user's live memory, with its gists in order."""
     query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
     return next(iter(await _read_events(connection, query.where(events.c.event_id == event_id))), None)
+
+
+async def read_events_of(
+    connection: AsyncConnection, project_id: str, user_id: str, event_ids: Sequence[UUID]
+) -> dict[UUID, EventRow]:
+    """Those of these events that are in the user's live memory, with their gists in order."""
+    query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id).where(events.c.event_id.in_(event_ids))
+    return {event.event_id: event for event in await _read_events(connection, query)} if event_ids else {}
 
 
 def _history_row(row: Any) -> HistoryRow:
