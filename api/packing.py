@@ -1,7 +1,7 @@
 """The text of a context: profile and events within a budget of tokens, in Memobase's words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -78,13 +78,13 @@ def pack(entries: Sequence[Entry], gists: Sequence[RecentGist], budget: Budget, 
 
     A line is counted with its mark and its line break, as it stands in the text.
     """
-    lines = [f"- {profile_line(entry.topic, entry.sub_topic, entry.content)}" for entry in entries]
-    profile_section, kept, profile_tokens = _section(lines, budget.profile_tokens, count)
+    profile_lines = (f"- {profile_line(entry.topic, entry.sub_topic, entry.content)}" for entry in entries)
+    profile_section, kept, profile_tokens = _section(profile_lines, budget.profile_tokens, count)
     if not kept and 0 < count(_NO_ENTRY) <= budget.profile_tokens:
         profile_section, profile_tokens = _NO_ENTRY, count(_NO_ENTRY)
-    lines = [gist_line(gist.text, gist.occurred_at) for gist in gists]
+    event_lines = (gist_line(gist.text, gist.occurred_at) for gist in gists)
     event_budget = budget.event_tokens(profile_tokens)
-    event_section, told, event_tokens = _section(lines, event_budget, count, pass_over_first=False)
+    event_section, told, event_tokens = _section(event_lines, event_budget, count, pass_over_first=False)
     return Packed(
         profile_section=profile_section,
         event_section=event_section,
@@ -120,9 +120,18 @@ def fill(template: str, sections: dict[str, str]) -> str:
 
 
 def _section(
-    lines: Sequence[str], budget: int, count: TokenCounter, *, pass_over_first: bool = True
+    lines: Iterable[str], budget: int, count: TokenCounter, *, pass_over_first: bool = True
 ) -> tuple[str, list[int], int]:
-    """The text, which lines it holds, and its tokens: counted line by line, which is no less than as a whole."""
-    sizes = (count(f"{line}\n") for line in lines)
-    taken, tokens = within(sizes, budget, pass_over_first=pass_over_first)
-    return "\n".join([lines[index] for index in taken]), taken, tokens
+    """The text, which lines it holds, and its tokens: counted line by line, which is no less than as a whole.
+
+    Lines are asked for as far as they may fit.
+    """
+    seen: list[str] = []
+
+    def sizes() -> Iterator[int]:
+        for line in lines:
+            seen.append(line)
+            yield count(f"{line}\n")
+
+    taken, tokens = within(sizes(), budget, pass_over_first=pass_over_first)
+    return "\n".join([seen[index] for index in taken]), taken, tokens

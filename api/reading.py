@@ -14,11 +14,12 @@ from api.lines import profile_line
 from api.models.reading import ChosenProfileQuery, ContextQuery
 from api.packing import Budget, Language, Packed, pack
 from api.profile_filter import arrange, choose
+from api.question import embed_question
 from api.reading_inputs import chats, filter_of
 from api.scope import Scope
 from extraction.prompting import language_of
 from extraction.reading import Said
-from schemas.errors import MemostreamError, RetryLater
+from schemas.errors import MemostreamError
 from schemas.memory import Embedding
 from storage.profile_as_of import read_entries_as_of
 from storage.recall import Entry, RecentGist, read_entries, read_recent_gists, read_similar_gists
@@ -26,6 +27,8 @@ from storage.recall import Entry, RecentGist, read_entries, read_recent_gists, r
 # Gists that a context chooses from, and messages whose words it searches for; as in Memobase.
 MAX_GISTS: Final = 60
 MESSAGES_SEARCHED: Final = 3
+# No more than any embedding model takes; what was said last counts.
+MAX_QUESTION_CHARACTERS: Final = 4_000
 # Memobase's clients give up after 60 s, and the entries are there without a model, too.
 PICK_TIMEOUT_S: Final = 20.0
 
@@ -107,13 +110,7 @@ async def _searched_for(scope: Scope, talk: Sequence[Said]) -> Embedding | None:
     if not talk or scope.gateway.embedder is None:
         return None
     question = "\n".join(said.content for said in talk[-MESSAGES_SEARCHED:])
-    try:
-        async with asyncio.timeout(PICK_TIMEOUT_S):
-            vectors, _ = await scope.gateway.embedder.embed([question])
-    except TimeoutError:
-        raise RetryLater("the endpoint of embeddings is too slow") from None
-    vector: Embedding = vectors[0]
-    return vector
+    return await embed_question(scope.gateway, question[-MAX_QUESTION_CHARACTERS:])
 
 
 async def _entries(connection: AsyncConnection, scope: Scope, user_id: str, as_of: datetime | None) -> list[Entry]:
