@@ -1,11 +1,12 @@
 """The gateway as an ASGI application: its routes, and what is done to every request."""
 
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 
+from api.document import document_of
 from api.envelope import JsonResponse
 from api.errors import answer_error
 from api.gateway import Gateway
@@ -16,11 +17,12 @@ from schemas.errors import MemostreamError
 VERSION: Final = "0.1.0"
 # One line a module of api/routes.
 ROUTERS: Final = (
+    # Routes are tried in their order, and these are asked for most.
+    reading.router,
+    search.router,
     health.probes,
     health.router,
     projects.router,
-    reading.router,
-    search.router,
     users.router,
     profile_edits.router,
     events.router,
@@ -30,12 +32,33 @@ ROUTERS: Final = (
 )
 
 
-def create_app(gateway: Gateway) -> FastAPI:
-    """Opens no connection."""
-    app = FastAPI(title="memostream", version=VERSION, redirect_slashes=False)
-    app.state.gateway = gateway
+class DescribedApp(FastAPI):
+    """Serves a document that names access and errors, too."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = document_of(self)
+        return self.openapi_schema
+
+
+def described_app() -> FastAPI:
+    """The routes alone, which answer nothing yet."""
+    app = DescribedApp(
+        title="memostream",
+        version=VERSION,
+        redirect_slashes=False,
+        # Short names for those who generate clients.
+        generate_unique_id_function=lambda route: route.name,
+    )
     for router in ROUTERS:
         app.include_router(router)
+    return app
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """Opens no connection."""
+    app = described_app()
+    app.state.gateway = gateway
     app.add_exception_handler(MemostreamError, answer_error)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     # The one that is added last is the first to see a request.

@@ -1,21 +1,25 @@
 """The published schemas as files: written to a folder, or compared with one."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from api.application import described_app
 from schemas.errors import ConfigurationError, NotFound
 from schemas.published import published_schemas
 from schemas.settings import Settings
 from streams.asyncapi import DOCUMENT_ID, FILE_NAME, asyncapi_text
 
+OPENAPI_FILE: Final = "openapi.json"
+OPENAPI_ID: Final = "/openapi.json"
 OWN_ID: Final = b'"urn:memostream:schema:'
 
 
 def schema_files(settings: Settings) -> Mapping[str, str]:
-    """Texts by file name: the JSON Schemas, which no setting changes, and the AsyncAPI document."""
+    """Texts by file name: the JSON Schemas and the OpenAPI document, which no setting changes, and the AsyncAPI one."""
     files = {schema.file_name: schema.text() for schema in published_schemas()}
-    return {FILE_NAME: asyncapi_text(settings.kafka, settings.buffer), **files}
+    return {FILE_NAME: asyncapi_text(settings.kafka, settings.buffer), **files, OPENAPI_FILE: openapi_text()}
 
 
 def listed() -> Sequence[Mapping[str, str]]:
@@ -25,7 +29,13 @@ def listed() -> Sequence[Mapping[str, str]]:
         for schema in published_schemas()
     ]
     whole = {"name": "asyncapi", "id": DOCUMENT_ID, "description": "All topics, records and operations: AsyncAPI 3."}
-    return [whole, *json_schemas]
+    over_http = {"name": "openapi", "id": OPENAPI_ID, "description": "All routes of the HTTP gateway: OpenAPI 3.1."}
+    return [whole, *json_schemas, over_http]
+
+
+def openapi_text() -> str:
+    """The document that a gateway serves as /openapi.json, laid out for reading."""
+    return json.dumps(described_app().openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 def find_file(files: Mapping[str, str], name: str) -> str:

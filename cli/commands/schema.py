@@ -1,4 +1,4 @@
-"""`memostream schema`: JSON Schemas and the AsyncAPI document."""
+"""`memostream schema`: JSON Schemas, the AsyncAPI and the OpenAPI document."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,10 +35,11 @@ def print_schemas(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write or print the schemas of all records.
+    """Write or print the schemas of all records and of the HTTP gateway.
 
     There is a JSON Schema for the value, the key and the headers of each topic, and an AsyncAPI 3 document with the
-    topics' names and settings as they are configured. Needs neither broker nor database.
+    topics' names and settings as they are configured, and the OpenAPI document of the HTTP gateway. Needs neither
+    broker nor database.
     """
     import sys
 
