@@ -17,7 +17,7 @@ from schemas.sought_blobs import SoughtBlob, likely_positions
 from schemas.windows import Position
 from storage.blob_listing import ListedBlob, count_recorded, list_recorded
 from storage.kept_blobs import KeptPiece, read_kept_blobs
-from storage.reading import look_up_units
+from storage.reading import look_up_units, read_cut_off
 from storage.units import WHOLE, RecordedUnit
 
 NOT_FOUND: Final = "the user has no such blob"
@@ -39,7 +39,7 @@ async def locate(scope: Scope, user_id: str, blob_id: str) -> Located:
     if located is None or not any(row.message_index == WHOLE for row in located.rows):
         # Nothing is recorded, or a part: the rest may be on its way.
         moving = await read_moving(scope, user_id, {blob_id})
-        located = await _look(scope, user_id, blob_id, moving)
+        located = await _look(scope, user_id, blob_id, moving) or await _unfinished(scope, user_id, blob_id)
     if located is None or located.waited.state == "erased":
         raise ApiError(404, NOT_FOUND)
     return located
@@ -122,6 +122,24 @@ async def _look(scope: Scope, user_id: str, blob_id: str, moving: Moving | None)
         return Located(recorded, rows, kept.get(blob_id, ()))
     refusal = next((parked.reason for parked in moving.view.parked if parked.blob_id == blob_id), None)
     return None if refusal is None else Located(Waited("parked", refusal))
+
+
+async def _unfinished(scope: Scope, user_id: str, blob_id: str) -> Located | None:
+    """A blob in windows that the owner of the buffer does not remember, as after a change of hands."""
+    windows = await scope.gateway.texts.unfinished(scope.project_id, user_id)
+    units = tuple(unit for window in windows for unit in window.units if unit.blob_id == blob_id)
+    # Once more, for it may have been finished while we looked.
+    recorded = await _look(scope, user_id, blob_id, None)
+    if recorded is not None or not units:
+        return recorded
+    first = units[0]
+    async with scope.connection() as connection:
+        cut_off = await read_cut_off(connection, scope.project_id, user_id)
+    if cut_off is not None and cut_off.covers(first.first_position):
+        return None
+    blob_type = first.content["blob_type"]
+    moving = InFlight(blob_id, blob_type, "extracting", first.position, first.content_hash, units=units)
+    return Located(Waited("extracting"), moving=moving)
 
 
 Content = tuple[Mapping[str, Any], datetime, datetime]

@@ -97,4 +97,4 @@ async def read_moving(scope: Scope, user_id: str, blob_ids: Collection[str] = ()
         found = in_flight(view, held, finished.keys(), gateway.texts.topic)
         names = {*blob_ids, *(one.blob_id for one in found)}
         book = await look_up_units(connection, scope.project_id, user_id, names)
-    return Moving(view, tuple(one for one in found if not book.is_erased(one.blob_id)), book)
+    return Moving(view, tuple(one for one in found if not book.drops(one.blob_id, one.position)), book)

@@ -9,7 +9,7 @@ from schemas.change_feed import ChangeFilter, FeedItem
 from schemas.profile_schema import ProfilePolicy
 from schemas.records import Blob, Command
 from schemas.sought_blobs import FoundBlob, SoughtBlob
-from schemas.windows import Position
+from schemas.windows import Position, Window
 
 
 class MessageLog(Protocol):
@@ -53,6 +53,12 @@ class TextReader(Protocol):
 
     async def read(self, sought: Iterable[SoughtBlob]) -> Mapping[SoughtBlob, FoundBlob]:
         """What has become of each; it says so where the broker does not answer."""
+
+    async def unfinished(self, project_id: str, user_id: str) -> Sequence[Window]:
+        """The user's windows that extraction has not finished, and perhaps some that it just has.
+
+        It takes a while. Raises RetryLater.
+        """
 
 
 class ChangeFeed(Protocol):

@@ -101,6 +101,10 @@ class UnitBook:
         """Whether the blob was deleted."""
         return any(row.state == "erased" and row.message_index == WHOLE for row in self.recorded.get(blob_id, ()))
 
+    def drops(self, blob_id: str, position: Position) -> bool:
+        """Whether a blob that lies there will be left out: it was deleted, or its user forgotten since."""
+        return self.is_erased(blob_id) or (self.cut_off is not None and self.cut_off.covers(position))
+
     def parked_here(self, unit: Unit) -> bool:
         """Whether just this delivery was parked before, so that its dead letter is written: no redrive."""
         rows = self.recorded.get(unit.blob_id, ())

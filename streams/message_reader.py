@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,11 +11,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.errors import RetryLater
 from schemas.settings import KafkaSettings
 from schemas.sought_blobs import Absence, FoundBlob, SoughtBlob
-from schemas.windows import Position
+from schemas.windows import Position, Window
 from streams.blob_records import read_unit
 from streams.clients import admin, consumer, translated
 from streams.raw_records import RawRecord
 from streams.topics import Topics, partition_counts
+from streams.unfinished_windows import read_unfinished
 
 TIMEOUT_S: Final = 10.0
 POLL_MS: Final = 200
@@ -49,6 +50,11 @@ class TopicTexts:
             return {}
         async with self._turns:
             return await read_blobs(self._kafka, wanted, timeout_s=self._timeout_s)
+
+    async def unfinished(self, project_id: str, user_id: str) -> Sequence[Window]:
+        """As `read_unfinished`, in the same turns."""
+        async with self._turns:
+            return await read_unfinished(self._kafka, project_id, user_id, timeout_s=self._timeout_s)
 
 
 async def read_blobs(
