@@ -18,11 +18,11 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def system(
     tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str, postgres_admin_url: str, template_database: str
 ) -> Iterator[RunningSystem]:
-    """A worker and a gateway, shared by the tests of a module: they keep apart by users and projects."""
+    """A worker and a gateway, shared by all tests here: they keep apart by users and projects."""
     folder = tmp_path_factory.mktemp("system")
     with running_system(folder, kafka_bootstrap, postgres_admin_url, template_database) as system:
         yield system
