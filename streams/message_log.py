@@ -224,14 +224,14 @@ class KafkaMessageLog:
 
 
 async def _abort(client: AIOKafkaProducer) -> None:
-    """Stop a producer without delivering what it holds; `stop` alone would wait until a broker takes that."""
+    """Stop a producer without delivering what it holds; its own `stop` waits until a broker takes that."""
+    client._closed = True  # noqa: SLF001
     sender = client._sender.sender_task  # noqa: SLF001
     if sender is not None:
         sender.cancel()
         # It waits for what is on its way, no longer than a request may take.
         await asyncio.wait([sender])
-    client._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
-    await client.stop()
+    await client.client.close()
 
 
 def _seen(delivery: "asyncio.Future[RecordMetadata]") -> None:
