@@ -17,13 +17,17 @@ EXTRACTION_VERSION: Final = "2"
 MAX_IDENTITIES: Final = 256
 
 
-def create_extractor(settings: Settings) -> Extractor:
-    """The extractor of `extraction.provider`; opens no connection. Raises ConfigurationError."""
+def create_extractor(settings: Settings, embedder: Embedder | None = None) -> Extractor:
+    """The extractor of `extraction.provider`; opens no connection. Raises ConfigurationError.
+
+    It closes its embedder: the one that it is given, else one of its own.
+    """
+    embedder = embedder or create_embedder(settings)
     # A provider's imports take up to a second, so only those of the chosen one are made.
     if settings.extraction.provider == "offline":
         from extraction.offline.provider import OfflineSteps, offline_identity
 
-        return Pipeline(offline_identity(EXTRACTION_VERSION), OfflineSteps(), create_embedder(settings))
+        return Pipeline(offline_identity(EXTRACTION_VERSION), OfflineSteps(), embedder)
 
     from extraction.endpoint.chat import ChatEndpoint
     from extraction.endpoint.client import open_client
@@ -42,7 +46,7 @@ def create_extractor(settings: Settings) -> Extractor:
     chat = ChatEndpoint(client, llm, llm.model, gate)
     # Another model may take another form of answers; the limits are those of the endpoint.
     tidier = chat if llm.summary_model is None else ChatEndpoint(client, llm, llm.summary_model, gate)
-    return Pipeline(identity, EndpointSteps(chat, tidier), create_embedder(settings))
+    return Pipeline(identity, EndpointSteps(chat, tidier), embedder)
 
 
 def create_reader(settings: Settings) -> ReadingModel | None:

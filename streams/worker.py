@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from agents import extraction
 from agents.buffer import create_buffer_app
 from agents.dependencies import ExtractionDeps, utc_now
+from agents.embedding_filler import EmbeddingFiller
 from agents.ingest import create_ingest_app
-from extraction.factory import create_extractor
+from extraction.factory import create_embedder, create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.health import Health
 from schemas.settings import Settings
@@ -162,7 +163,9 @@ async def _enter_storage_roles(
         # Without shards it is ready, too: others may hold them all.
         health.watch("relay", nothing_wrong)
     if "extraction" in roles:
-        extractor = create_extractor(settings)
+        # One for both, for what may be asked of the endpoint is limited by it.
+        embedder = create_embedder(settings)
+        extractor = create_extractor(settings, embedder)
         stack.push_async_callback(extractor.close)
         if settings.extraction.provider == "offline":
             log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
@@ -189,6 +192,8 @@ async def _enter_storage_roles(
             budget=settings.budget,
         )
         extraction.register(app, topics.extraction_windows, partitions, deps)
+        if embedder is not None:
+            await stack.enter_async_context(_running(EmbeddingFiller(deps, embedder).run(), on_fatal))
         await stack.enter_async_context(_running_app(app, on_fatal))
         health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
 
