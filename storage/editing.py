@@ -4,13 +4,13 @@ An edit takes the row that extraction takes, and moves the revision, so whatever
 before the edit is decided again on the memory with it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import delete, insert
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import ChangeSource
@@ -106,14 +106,3 @@ class Editing:
             )
         await append_rows(self.connection, self.outgoing.rows)
         await count_on(self.connection, self.user, revision=self.revision, seq=self.outgoing.seq, now=self.now)
-
-
-async def forget_event_edits(connection: AsyncConnection, user: LockedUser, event_ids: Collection[UUID]) -> None:
-    """Remove what the history of edits holds of these events."""
-    await connection.execute(
-        delete(edit_history).where(
-            edit_history.c.project_id == user.project_id,
-            edit_history.c.user_id == user.user_id,
-            edit_history.c.event_id.in_(list(event_ids)),
-        )
-    )

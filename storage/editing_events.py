@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, insert, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.browsing import EventRow, GistRow, read_event
 from storage.editing import Editing, Edits
@@ -69,7 +68,10 @@ def _with_facts(event: EventRow, facts: Sequence[Mapping[str, Any]]) -> list[Map
 
 
 async def change_event(edits: Edits, project_id: str, user_id: str, event_id: UUID, edit: EventEdit) -> bool:
-    """Make an event say something else, at once; False where there is no such event."""
+    """Make an event say something else, at once; False where there is no such event.
+
+    A trigger takes the embedding of another summary away, so that it is not found by what it said before.
+    """
     editing = await edits.begin(project_id, user_id)
     if editing is None:
         return False
@@ -83,14 +85,12 @@ async def change_event(edits: Edits, project_id: str, user_id: str, event_id: UU
     await editing.connection.execute(
         update(events)
         .where(events.c.event_id == event_id)
-        # To be embedded again; until then it is not found by what it said before.
         .values(
             summary=after.summary,
             tags=list(after.tags),
             profile_delta=list(after.profile_delta),
             revision=after.revision,
             updated_at=after.updated_at,
-            embedding=None,
         )
     )
     if after.gists != before.gists:
@@ -109,16 +109,11 @@ async def remove_event(edits: Edits, project_id: str, user_id: str, event_id: UU
     before = await read_event(editing.connection, project_id, user_id, event_id)
     if before is None:
         return False
-    await delete_events(editing.connection, [event_id])
+    await editing.connection.execute(delete(events).where(events.c.event_id == event_id))
     await editing.record("event", "d", _document(before), None, event_id)
     editing.outgoing.event_changed("d", before.published(), None, editing.revision, editing.source)
     await editing.finish(shrinks=True)
     return True
-
-
-async def delete_events(connection: AsyncConnection, event_ids: Sequence[UUID]) -> None:
-    """Remove events; their lines go with them."""
-    await connection.execute(delete(events).where(events.c.event_id.in_(list(event_ids))))
 
 
 async def _write_gists(editing: Editing, event_id: UUID, before: Sequence[GistRow], after: Sequence[GistRow]) -> None:

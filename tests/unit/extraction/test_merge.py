@@ -12,7 +12,7 @@ from extraction.merge import Answer, plan_merge, resolve
 from extraction.offline.merge import covers
 from extraction.offline.provider import OfflineSteps, offline_identity
 from extraction.pipeline import Pipeline
-from schemas.memory import Extraction, Fact, MemoryUpdate, Profile, SlotChange
+from schemas.memory import Correction, Extraction, Fact, MemoryUpdate, Profile, Slot, SlotChange
 from schemas.profile_schema import SINGLE_VALUED, ProfilePolicy
 from tests.unit.extraction.builders import applied, at, contents, fact, profile, slot
 
@@ -172,6 +172,21 @@ def test_an_older_value_that_arrives_after_a_restatement_is_dropped() -> None:
     held = applied(held, merge([fact("Oslo", "city", topic="contact_info", day=9)], held))
     update = merge([fact("Rome", "city", topic="contact_info", day=5)], held)
     assert (update.changes, [reason for _, reason in update.dropped]) == ((), ["older"])
+
+
+@pytest.mark.parametrize("held", [(), (slot("Oslo", "city", topic="contact_info", day=5),)])
+def test_what_was_said_before_a_slot_was_set_right_by_hand_has_no_say_in_it(held: tuple[Slot, ...]) -> None:
+    corrected = Profile(1, held, (Correction("contact_info", "city", at(5)),))
+    facts = [fact("Rome", "city", topic="contact_info", day=4), fact("likes figs", day=4)]
+    update = merge(facts, corrected)
+    assert [(item.memo, reason) for item, reason in update.dropped] == [("Rome", "older")]
+    assert [change.after for change in update.changes] == ["likes figs"]
+
+
+def test_what_is_said_after_a_slot_was_set_right_counts() -> None:
+    corrected = Profile(1, (), (Correction("contact_info", "city", at(5)),))
+    (change,) = merge([fact("Rome", "city", topic="contact_info", day=6)], corrected).changes
+    assert (change.op, change.after) == ("c", "Rome")
 
 
 def test_saying_a_part_of_a_slot_again_does_not_make_the_rest_newer() -> None:
