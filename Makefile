@@ -60,6 +60,10 @@ bench-quality: $(DEV) ## What the configured provider finds in conversations, sc
 bench-extraction: $(DEV) ## What windows cost in model calls and prompt tokens; ARGS="--records FILE" names other records
 	$(BIN)/python -m benchmarks.extraction $(ARGS)
 
+.PHONY: bench-read
+bench-read: $(DEV) ## Requests a second of profile, context and search over HTTP; ARGS="--users 500" is a try
+	$(BIN)/python -m benchmarks.reading $(ARGS)
+
 .PHONY: format
 format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
