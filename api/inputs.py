@@ -41,5 +41,5 @@ ProfileId = Annotated[UUID, Path(description="Id of an entry of the profile.")]
 EventId = Annotated[UUID, Path(description="Id of an event.")]
 # A parameter like wait_process=False, as Python's clients write it.
 Flag = Annotated[bool, BeforeValidator(_truth)]
-# Words of a query.
-Text = Annotated[str, AfterValidator(without_nul), StringConstraints(max_length=1 << 16)]
+# Words of a query. The server takes 64 KiB of path and query, where a character may need 12.
+Text = Annotated[str, AfterValidator(without_nul), StringConstraints(max_length=5000)]

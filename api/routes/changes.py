@@ -6,7 +6,6 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Query, Request
-from pydantic import AfterValidator
 
 from api.changes import Doorkeeper, framed
 from api.errors import ApiError
@@ -23,7 +22,7 @@ from schemas.change_feed import (
     PositionGone,
     TooManyReaders,
 )
-from schemas.records import check_id
+from schemas.records import Identifier
 
 MAX_USERS: Final = 100
 MAX_LIMIT: Final = 1_000_000
@@ -35,12 +34,21 @@ id: v1-5.0-1.0-4.0
 data: {"specversion":"1.0","id":"2c9a…","type":"memostream.profile.updated.v1","subject":"chloe","data":{"op":"c",…}}
 
 """
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer", "minimum": 0},
+    },
+}
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Events `profile-updated`, `event-updated`, `profiles`: CloudEvents in JSON, with the change "
         "as on its topic under `data`. An event without data only moves the id on. The last one is `end`, with a "
         "reason.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        "content": {"text/event-stream": {"itemSchema": _EVENT, "example": _EXAMPLE}},
     },
     410: {"description": "What follows the id is not kept any more: read the profiles anew, then go on from `latest`."},
     429: {"description": "As many streams are open as this project, or the gateway, may have."},
@@ -60,7 +68,7 @@ async def follow_changes(
     request: Request,
     scope: ScopeDep,
     user_id: Annotated[
-        list[Annotated[str, AfterValidator(check_id)]],
+        list[Identifier],
         Query(default_factory=list, max_length=MAX_USERS, description="Changes of these users only; may be repeated."),
     ],
     topic: Annotated[
