@@ -25,8 +25,9 @@ from storage.window_results import WindowResult, read_window_results
 # How long the owner of the buffer may hold one question.
 VIEW_WAIT_S: Final = 5.0
 RETRY_S: Final = 0.25
-# Between looks at whether what is waited for was put off, and at whether the gateway stops.
+# Between looks at whether what is waited for was put off, and at whether the gateway stops; the first comes sooner.
 HELD_POLL_S: Final = 3.0
+FIRST_POLL_S: Final = 0.5
 # Between looks for a blob whose window nobody remembers.
 UNITS_POLL_S: Final = 0.5
 
@@ -149,8 +150,10 @@ async def _passed(scope: Scope, user_id: str, position: Position, deadline: Dead
 async def _row(scope: Scope, ledger_id: UUID, deadline: Deadline) -> tuple[LedgerRow | None, str | None]:
     """The row, or, if it does not come in time, why its record is held; a budget is not waited for."""
     held: str | None = None
+    poll_s = FIRST_POLL_S
     while True:
-        row = await scope.gateway.ledger.wait(ledger_id, min(HELD_POLL_S, deadline.left_s))
+        row = await scope.gateway.ledger.wait(ledger_id, min(poll_s, deadline.left_s))
+        poll_s = HELD_POLL_S
         if row is not None:
             return row, None
         with suppress(RetryLater):
