@@ -241,7 +241,8 @@ class ScriptedOpenAI:
             answer = None
         if answer is None:
             answer = default_answer(call)
-        return self._complete(call, answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+        text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+        return await _stream(request, text) if body.get("stream") else self._complete(call, text)
 
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -394,6 +395,17 @@ def _completion(
         "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
         "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
     }
+
+
+async def _stream(request: web.Request, text: str) -> web.StreamResponse:
+    """The answer word by word, as server-sent events."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for delta in ({"role": "assistant", "content": ""}, *({"content": word} for word in re.findall(r"\S+\s*", text))):
+        chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        await response.write(b"data: %b\n\n" % json.dumps(chunk).encode())
+    await response.write(b"data: [DONE]\n\n")
+    return response
 
 
 def _status(

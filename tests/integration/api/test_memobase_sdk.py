@@ -50,7 +50,7 @@ class Sdk:
     async def call(self, answer: Awaitable[Answer] | Answer) -> Answer:
         if inspect.isawaitable(answer):
             return await answer
-        return answer  # type: ignore[return-value]
+        return answer
 
     def user_id(self) -> str:
         return str(uuid.uuid4())
