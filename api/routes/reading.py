@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import Query
 from starlette.responses import PlainTextResponse, Response
 
 from api.envelope import Envelope, JsonResponse, ok
@@ -11,6 +10,7 @@ from api.inputs import UserId
 from api.lines import gist_line
 from api.models.reading import ChosenProfileQuery, ContextAnswer, ContextQuery, ProfileAnswer, profile_item
 from api.packing import compose
+from api.query_models import described, in_query
 from api.reading import Context, chosen_profile, context_language, packed_context
 from api.routing import new_router
 from api.scope import ScopeDep
@@ -27,8 +27,15 @@ _TEXT_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.get("/users/profile/{user_id}", response_model=Envelope[ProfileAnswer], summary="A user's profile")
-async def get_profile(scope: ScopeDep, user_id: UserId, query: Annotated[ChosenProfileQuery, Query()]) -> JsonResponse:
+@router.get(
+    "/users/profile/{user_id}",
+    response_model=Envelope[ProfileAnswer],
+    openapi_extra=described(ChosenProfileQuery),
+    summary="A user's profile",
+)
+async def get_profile(
+    scope: ScopeDep, user_id: UserId, query: Annotated[ChosenProfileQuery, in_query(ChosenProfileQuery)]
+) -> JsonResponse:
     """The entries that are asked for, the latest first.
 
     With `max_token_size` the walk ends at the first entry that overflows; the answer is never longer. `as_of` answers
@@ -42,9 +49,12 @@ async def get_profile(scope: ScopeDep, user_id: UserId, query: Annotated[ChosenP
     "/users/context/{user_id}",
     response_model=Envelope[ContextAnswer],
     responses=_TEXT_ANSWER,
+    openapi_extra=described(ContextQuery),
     summary="What is remembered of a user, as a text for a prompt",
 )
-async def get_context(scope: ScopeDep, user_id: UserId, query: Annotated[ContextQuery, Query()]) -> Response:
+async def get_context(
+    scope: ScopeDep, user_id: UserId, query: Annotated[ContextQuery, in_query(ContextQuery)]
+) -> Response:
     """Profile and events, as many as fit into `max_token_size`; they never exceed it.
 
     Without `chats_str` no model is asked for anything: the profile's latest entries and the latest events. With it,

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Query
-
 from api.envelope import Envelope, JsonResponse, ok
 from api.events import event_answer
 from api.inputs import UserId
 from api.lines import gist_line
 from api.models.events import EventsAnswer
 from api.models.search import GistsAnswer, MemoryQuery, SearchAnswer, SimilarityQuery, TagQuery
+from api.query_models import described, in_query
 from api.question import embed_question
 from api.routing import new_router
 from api.scope import ScopeDep
@@ -22,8 +21,15 @@ from storage.search import Found, Kind, Narrowing, Search, search, tags_document
 router = new_router("search")
 
 
-@router.get("/users/search/{user_id}", response_model=Envelope[SearchAnswer], summary="Search a user's memory")
-async def search_memory(scope: ScopeDep, user_id: UserId, query: Annotated[MemoryQuery, Query()]) -> JsonResponse:
+@router.get(
+    "/users/search/{user_id}",
+    response_model=Envelope[SearchAnswer],
+    openapi_extra=described(MemoryQuery),
+    summary="Search a user's memory",
+)
+async def search_memory(
+    scope: ScopeDep, user_id: UserId, query: Annotated[MemoryQuery, in_query(MemoryQuery)]
+) -> JsonResponse:
     """By meaning and by words, joined by reciprocal rank fusion: the best of all kinds in one list.
 
     Where embeddings are off or away, a hybrid search goes by words alone and says why in `degraded`; a search by
@@ -39,9 +45,14 @@ async def search_memory(scope: ScopeDep, user_id: UserId, query: Annotated[Memor
 
 
 @router.get(
-    "/users/event/search/{user_id}", response_model=Envelope[EventsAnswer], summary="Search a user's events by meaning"
+    "/users/event/search/{user_id}",
+    response_model=Envelope[EventsAnswer],
+    openapi_extra=described(SimilarityQuery),
+    summary="Search a user's events by meaning",
 )
-async def search_events(scope: ScopeDep, user_id: UserId, query: Annotated[SimilarityQuery, Query()]) -> JsonResponse:
+async def search_events(
+    scope: ScopeDep, user_id: UserId, query: Annotated[SimilarityQuery, in_query(SimilarityQuery)]
+) -> JsonResponse:
     """The most similar first. Events are compared by their summaries; 501 where embeddings are off."""
     found = await _similar(scope, user_id, query, "event")
     async with scope.connection() as connection:
@@ -54,9 +65,12 @@ async def search_events(scope: ScopeDep, user_id: UserId, query: Annotated[Simil
 @router.get(
     "/users/event_gist/search/{user_id}",
     response_model=Envelope[GistsAnswer],
+    openapi_extra=described(SimilarityQuery),
     summary="Search the lines of a user's events by meaning",
 )
-async def search_gists(scope: ScopeDep, user_id: UserId, query: Annotated[SimilarityQuery, Query()]) -> JsonResponse:
+async def search_gists(
+    scope: ScopeDep, user_id: UserId, query: Annotated[SimilarityQuery, in_query(SimilarityQuery)]
+) -> JsonResponse:
     """The most similar first; 501 where embeddings are off."""
     gists = [
         {
@@ -72,9 +86,12 @@ async def search_gists(scope: ScopeDep, user_id: UserId, query: Annotated[Simila
 
 
 @router.get(
-    "/users/event_tags/search/{user_id}", response_model=Envelope[EventsAnswer], summary="Find a user's events by tags"
+    "/users/event_tags/search/{user_id}",
+    response_model=Envelope[EventsAnswer],
+    openapi_extra=described(TagQuery),
+    summary="Find a user's events by tags",
 )
-async def search_tags(scope: ScopeDep, user_id: UserId, query: Annotated[TagQuery, Query()]) -> JsonResponse:
+async def search_tags(scope: ScopeDep, user_id: UserId, query: Annotated[TagQuery, in_query(TagQuery)]) -> JsonResponse:
     """Events that have all the tags and values that are asked for, however old, the newest first."""
     tags = tags_document(tuple(names_in(query.tags)), tuple(pairs_in(query.tag_values)))
     async with scope.connection() as connection:
