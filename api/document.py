@@ -38,6 +38,10 @@ _TAGS: Final = (
 _METHODS: Final = ("get", "put", "post", "delete")
 _JSON: Final = "application/json"
 _MAX_DEPTH: Final = 12
+_MALFORMED: Final[dict[str, Any]] = {
+    "description": "What was sent is no HTTP request, or has more than 64 KiB of path and query.",
+    "content": {"text/plain": {"schema": {"type": "string"}, "example": "Invalid HTTP request received."}},
+}
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
@@ -66,7 +70,8 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         f"errno-{number}": {"summary": text, "value": {"data": None, "errno": number, "errmsg": EXAMPLES[number]}}
         for number, text in MEANINGS.items()
     }
-    components["responses"] = {f"errno-{number}": _refusal(number) for number in MEANINGS}
+    components["responses"] = {f"errno-{number}": _refusal(number) for number in MEANINGS} | {"malformed": _MALFORMED}
+    components["responses"]["errno-400"]["content"] |= _MALFORMED["content"]
     for method, path, operation in _operations(document):
         _complete(operation, method.upper(), path, components["schemas"])
     return document
@@ -82,6 +87,10 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[st
 def _complete(operation: dict[str, Any], method: str, path: str, schemas: Mapping[str, Any]) -> None:
     responses = operation["responses"]
     for answer in responses.values():
+        stream = answer.get("content", {}).get("text/event-stream", {})
+        if "itemSchema" in stream:
+            # FastAPI's own, which is that of a text.
+            stream.pop("schema", None)
         for media, content in answer.get("content", {}).items():
             if media == _JSON and not content.keys() & {"example", "examples"}:
                 content["example"] = example_of(content.get("schema", {}), schemas)
@@ -112,6 +121,7 @@ def _add_to_success(responses: dict[str, Any], numbers: list[int]) -> None:
     listed = "\n".join(f"- {number}: {MEANINGS[number]}" for number in told)
     success["description"] = f"The answer, or an error with one of these in `errno`:\n{listed}"
     _add_by_status(responses, [401])
+    responses["400"] = {"$ref": "#/components/responses/malformed"}
 
 
 def _add_by_status(responses: dict[str, Any], numbers: list[int]) -> None:

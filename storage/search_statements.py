@@ -112,10 +112,10 @@ _RANKED: Final = {
         FROM ranked WHERE vector_rank IS NOT NULL OR keyword_rank IS NOT NULL
     ),""",
 }
-# What is said to be of the future is as old as what was said now.
+# What is said to be of the future is as old as what was said now; what is too old for a number has one all the same.
 _DECAY: Final = (
-    " * power(0.5, greatest(extract(epoch FROM CAST(:now AS timestamptz) - occurred_at), 0) "
-    "/ (86400 * CAST(:half_life_days AS float8)))"
+    " * power(0.5, least(1000, greatest(extract(epoch FROM CAST(:now AS timestamptz) - occurred_at), 0) "
+    "/ (86400 * CAST(:half_life_days AS float8))))"
 )
 
 

@@ -75,7 +75,7 @@ class MemoryQuery(TagQuery):
     )
     half_life_days: float | None = Field(
         None,
-        gt=0,
+        ge=0.001,
         le=MAX_DAYS,
         allow_inf_nan=False,
         description="A score is halved with every so many days since it was said; without it, age does not matter.",
