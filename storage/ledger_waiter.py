@@ -83,7 +83,7 @@ class LedgerWaiter:
             try:
                 await self._hand_out(wanted)
             except RetryLater as error:
-                log.warning("api.ledger_unread", reason=str(error))
+                log.warning("storage.ledger_unread", reason=str(error))
                 await asyncio.sleep(RETRY_S)
                 self._look_for_all()
 
