@@ -8,7 +8,7 @@ import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from schemas.errors import ConfigurationError
-from schemas.memobase_keys import MEMOBASE_KEYS, MEMOBASE_PREFIX, MEMOBASE_VARIABLES, MemobaseKey, Text
+from schemas.memobase_keys import ACCESS_TOKEN, MEMOBASE_KEYS, MEMOBASE_PREFIX, MEMOBASE_VARIABLES, MemobaseKey, Text
 from schemas.settings_errors import nearest, problems_of, spoken
 
 OPENAI_ADDRESS: Final = "https://api.openai.com/v1"
@@ -71,7 +71,11 @@ def translate(given: Mapping[str, Given], variables: Mapping[str, str]) -> Trans
     notes += _place_embeddings(settings, implied, values)
     notes += _unknown(given)
     if known:
-        notes += [f"{name}: {note}" for name, note in MEMOBASE_VARIABLES.items() if variables.get(name)]
+        read, becomes = ACCESS_TOKEN
+        if variables.get(read):
+            implied[becomes] = Given(variables[read], f"variable {read}", in_file=False)
+        found = {name: note for name, note in MEMOBASE_VARIABLES.items() if variables.get(name) and name != read}
+        notes += [f"{name}: {note}" for name, note in found.items()]
     return Translation(settings, implied, tuple(notes))
 
 

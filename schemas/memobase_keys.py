@@ -150,15 +150,18 @@ MEMOBASE_KEYS: Final[Mapping[str, MemobaseKey]] = {key.name: key for key in _ALL
 
 MEMOBASE_PREFIX: Final = "MEMOBASE_"
 
-# Other variables of Memobase's server. Their names are anybody's, so they are spoken of only beside its own keys.
+# Of the variables below, the one that is read, and what it becomes.
+ACCESS_TOKEN: Final = ("ACCESS_TOKEN", ("api", "root_token"))
+
+# Other variables of Memobase's server. Their names are anybody's, so they count only beside its own keys.
 MEMOBASE_VARIABLES: Final[Mapping[str, str]] = {
     "DATABASE_URL": "not read: set MEMOSTREAM_STORAGE__DATABASE_URL to postgresql+asyncpg://USER@HOST/NAME, a database "
     "of its own",
     "REDIS_URL": "not read: there is no Redis here",
-    "ACCESS_TOKEN": "not read: there is no HTTP gateway yet",
+    "ACCESS_TOKEN": "is `api.root_token`, unless that is set",
     "PROJECT_ID": "not read: it named Redis keys; a record's project_id names its project here",
-    "API_HOSTS": "not read: there is no HTTP gateway yet",
-    "USE_CORS": "not read: there is no HTTP gateway yet",
+    "API_HOSTS": "not read: the gateway listens where api.host and api.port say",
+    "USE_CORS": "not read: set api.cors_origins",
     "ADMIN_URL": "not read: there is no billing here",
     "ADMIN_TOKEN": "not read: there is no billing here",
     "USAGE_TOKEN_LIMIT_ACTIVE": "not read: a quota of a month by kind of project; see budget, which is of a day",

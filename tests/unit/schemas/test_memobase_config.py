@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from schemas.errors import ConfigurationError
-from schemas.memobase_keys import MEMOBASE_KEYS, MEMOBASE_VARIABLES
+from schemas.memobase_keys import ACCESS_TOKEN, MEMOBASE_KEYS, MEMOBASE_VARIABLES
 from schemas.settings import Settings, load_settings
 
 FULL = """
@@ -301,11 +301,21 @@ def test_variables_of_memobases_server_are_told_beside_its_configuration_only(tm
         "PROJECT_ID": "p",
     }
     assert read(tmp_path, "relay: {shards: 2}", environ).without_effect == ()
-    told = read(tmp_path, "llm_api_key: k", environ, dotenv="ACCESS_TOKEN=hunter2").without_effect
-    assert [line.partition(":")[0] for line in told] == ["DATABASE_URL", "REDIS_URL", "ACCESS_TOKEN", "PROJECT_ID"]
+    told = read(tmp_path, "llm_api_key: k", environ).without_effect
+    assert [line.partition(":")[0] for line in told] == ["DATABASE_URL", "REDIS_URL", "PROJECT_ID"]
     assert "MEMOSTREAM_STORAGE__DATABASE_URL" in told[0]
     assert not any("hunter2" in line for line in told)
     assert read(tmp_path, "llm_api_key: k", environ).storage == Settings().storage
+
+
+def test_memobases_access_token_is_the_root_token_beside_its_configuration_unless_ours_is_set(tmp_path: Path) -> None:
+    dotenv = "ACCESS_TOKEN=hunter2"
+    assert read(tmp_path, "relay: {shards: 2}", {}, dotenv=dotenv).api.root_token is None
+    settings = read(tmp_path, "llm_api_key: k", {}, dotenv=dotenv)
+    assert settings.api.root_token == SecretStr("hunter2")
+    assert settings.without_effect == ()
+    ours = {"MEMOSTREAM_API__ROOT_TOKEN": "ours"}
+    assert read(tmp_path, "llm_api_key: k", ours, dotenv=dotenv).api.root_token == SecretStr("ours")
 
 
 def test_every_key_that_is_translated_names_a_setting_that_exists() -> None:
@@ -319,4 +329,5 @@ def test_every_key_that_is_translated_names_a_setting_that_exists() -> None:
 
 
 def test_every_variable_says_what_becomes_of_it() -> None:
-    assert all(note.startswith("not read: ") for note in MEMOBASE_VARIABLES.values())
+    assert {name for name, note in MEMOBASE_VARIABLES.items() if not note.startswith("not read: ")} == {ACCESS_TOKEN[0]}
+    assert hasattr(getattr(Settings(), ACCESS_TOKEN[1][0]), ACCESS_TOKEN[1][1])
