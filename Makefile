@@ -64,6 +64,10 @@ bench-extraction: $(DEV) ## What windows cost in model calls and prompt tokens; 
 bench-read: $(DEV) ## Requests a second of profile, context and search over HTTP; ARGS="--users 500" is a try
 	$(BIN)/python -m benchmarks.reading $(ARGS)
 
+.PHONY: bench-inserts
+bench-inserts: $(DEV) ## Inserts over 256 connections, also while the broker restarts; ARGS="--connections 64"
+	$(BIN)/python -m benchmarks.inserts $(ARGS)
+
 .PHONY: format
 format: $(DEV) ## Format the code and repair what ruff can
 	$(BIN)/ruff check --fix .
