@@ -76,7 +76,13 @@ def create_app(gateway: Gateway) -> FastAPI:
     return app
 
 
-async def answer_invalid(_: Request, error: Exception) -> JsonResponse:
+async def answer_invalid(request: Request, error: Exception) -> JsonResponse:
     """Status 422 in FastAPI's form, which Memobase's clients know, without what was sent."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
-    return JsonResponse({"detail": [{key: item[key] for key in ("type", "loc", "msg")} for item in problems]}, 422)
+    told = [{key: item[key] for key in ("type", "loc", "msg")} for item in problems]
+    is_json = "json" in request.headers.get("content-type", "")
+    for problem in told:
+        if problem["loc"] == ("body",) and problem["type"] != "missing" and not is_json:
+            # What is said of its type else helps nobody.
+            problem["msg"] = "must be JSON, with the header Content-Type: application/json"
+    return JsonResponse({"detail": told}, 422)
