@@ -11,7 +11,19 @@ from api.envelope import JsonResponse
 from api.errors import answer_error
 from api.gateway import Gateway
 from api.middleware import BodyLimit, Gate, RequestFrame
-from api.routes import blobs, buffers, changes, events, health, profile_edits, projects, reading, search, users
+from api.routes import (
+    blobs,
+    buffers,
+    changes,
+    events,
+    health,
+    profile_edits,
+    projects,
+    reading,
+    roleplay,
+    search,
+    users,
+)
 from schemas.errors import MemostreamError
 
 VERSION: Final = "0.1.0"
@@ -28,6 +40,7 @@ ROUTERS: Final = (
     events.router,
     blobs.router,
     buffers.router,
+    roleplay.router,
     changes.router,
 )
 

@@ -43,7 +43,7 @@ async def chosen_profile(scope: Scope, user_id: str, query: ChosenProfileQuery) 
     wanted = replace(filter_of(query), top_k=query.topk, max_tokens=query.max_token_size)
     talk = chats(query.chats_str)
     async with scope.connection() as connection:
-        entries = await _entries(connection, scope, user_id, query.as_of)
+        entries = await read_as_of(connection, scope, user_id, query.as_of)
     if talk:
         entries = await picked(scope, arrange(entries, filter_of(query)), talk)
     return choose(entries, wanted, scope.gateway.count_tokens)
@@ -101,8 +101,16 @@ async def context_language(scope: Scope, packed: Packed) -> Language:
     policy = await scope.gateway.policies.policy_of(scope.project_id)
     if policy.language != "auto":
         return policy.language
-    sections = (packed.profile_section, packed.event_section)
-    return "en" if all(text.isascii() for text in sections) else language_of(sections)
+    # Without the names of slots, which are Latin in any language.
+    texts = [*(entry.content for entry in packed.entries), *(gist.text for gist in packed.gists)]
+    return "en" if all(text.isascii() for text in texts) else language_of(texts)
+
+
+async def read_as_of(connection: AsyncConnection, scope: Scope, user_id: str, as_of: datetime | None) -> list[Entry]:
+    """The profile of now, or as it was recorded at a time; in no order."""
+    if as_of is None:
+        return await read_entries(connection, scope.project_id, user_id)
+    return await read_entries_as_of(connection, scope.project_id, user_id, as_of)
 
 
 async def _searched_for(scope: Scope, talk: Sequence[Said]) -> Embedding | None:
@@ -113,12 +121,6 @@ async def _searched_for(scope: Scope, talk: Sequence[Said]) -> Embedding | None:
     return await embed_question(scope.gateway, question[-MAX_QUESTION_CHARACTERS:])
 
 
-async def _entries(connection: AsyncConnection, scope: Scope, user_id: str, as_of: datetime | None) -> list[Entry]:
-    if as_of is None:
-        return await read_entries(connection, scope.project_id, user_id)
-    return await read_entries_as_of(connection, scope.project_id, user_id, as_of)
-
-
 async def _recall(
     scope: Scope, user_id: str, query: ContextQuery, vector: Embedding | None
 ) -> tuple[list[Entry], list[RecentGist]]:
@@ -126,7 +128,7 @@ async def _recall(
     until = query.as_of or _END
     since = _days_before(query.as_of or scope.gateway.now(), query.time_range_in_days)
     async with scope.connection() as connection:
-        entries = await _entries(connection, scope, user_id, query.as_of)
+        entries = await read_as_of(connection, scope, user_id, query.as_of)
         if vector is None:
             gists = await read_recent_gists(
                 connection, scope.project_id, user_id, since=since, until=until, limit=MAX_GISTS

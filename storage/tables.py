@@ -456,6 +456,19 @@ workers: Final = Table(
     _time("expires_at"),
 )
 
+# How a conversation of role-play stood, and the topic that was proposed then.
+user_statuses: Final = Table(
+    "user_statuses",
+    metadata,
+    Column("status_id", BigInteger, Identity(always=True), primary_key=True),
+    _text("project_id"),
+    _text("user_id"),
+    _text("kind"),
+    Column("attributes", JSONB, nullable=False),
+    _time("recorded_at"),
+    Index(None, "project_id", "user_id", "status_id"),
+)
+
 schema_info: Final = Table(
     "schema_info",
     metadata,
@@ -465,5 +478,5 @@ schema_info: Final = Table(
     CheckConstraint("singleton", name="singleton"),
 )
 
-OF_A_USER: Final = (profiles, profile_history, edit_history, gists, events, units, blobs, outbox)
+OF_A_USER: Final = (profiles, profile_history, edit_history, gists, events, units, blobs, outbox, user_statuses)
 """Tables whose every row of a user goes with them; ledger, usage and held_windows need more care."""
