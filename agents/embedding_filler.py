@@ -17,6 +17,7 @@ from schemas.memory import Embedding, Usage
 from schemas.tokens import estimate_tokens
 from storage.embedding_queue import Unembedded, claim_unembedded, fill_embeddings, put_off
 from storage.errors import translated
+from storage.usage import EMBEDDED
 
 log = structlog.get_logger()
 
@@ -116,7 +117,7 @@ class EmbeddingFiller:
         for user, part in shares_of(usage, weights):
             meter = Meter(self._deps.clock.new_id())
             meter.add(part)
-            await self._accounts.record_apart(self._accounts.attempt(meter, user, (), "applied"))
+            await self._accounts.record_apart(self._accounts.attempt(meter, user, (), EMBEDDED))
 
 
 def shares_of(usage: Usage, weights: Mapping[UserKey, int]) -> Iterator[tuple[UserKey, Usage]]:

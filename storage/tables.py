@@ -311,7 +311,9 @@ usage: Final = Table(
     Index(None, "recorded_at"),
     Index(None, "project_id", "recorded_at"),
     Index(None, "project_id", "user_id", "recorded_at"),
-    CheckConstraint("outcome IN ('applied', 'parked', 'duplicate', 'erased', 'waiting', 'stopped')", name="outcome"),
+    CheckConstraint(
+        "outcome IN ('applied', 'parked', 'duplicate', 'erased', 'waiting', 'stopped', 'embedded')", name="outcome"
+    ),
 )
 
 held_windows: Final = Table(

@@ -18,10 +18,12 @@ from storage.reading import read_cut_off, user_hash
 from storage.tables import usage, users
 
 # `waiting`: an endpoint or Postgres was away, so the windows are tried again. `stopped`: cut short from inside.
-UsageOutcome = Literal["applied", "parked", "duplicate", "erased", "waiting", "stopped"]
+# `embedded`: no extraction, but what had no embedding yet.
+UsageOutcome = Literal["applied", "parked", "duplicate", "erased", "waiting", "stopped", "embedded"]
 By = Literal["day", "project", "user", "model"]
 
 UNFINISHED: Final = ("waiting", "stopped")
+EMBEDDED: Final = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ def _sums(columns: Mapping[str, Any], wanted: UsageFilter) -> Select[Any]:
     paid = usage.c.prompt_tokens + usage.c.completion_tokens + usage.c.embedding_tokens
     query = select(
         *(column.label(name) for name, column in columns.items()),
-        attempts.filter(~is_unfinished).label("extractions"),
+        attempts.filter(~is_unfinished, usage.c.outcome != EMBEDDED).label("extractions"),
         attempts.filter(is_unfinished).label("unfinished"),
         *(func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in _COUNTS),
         _cost().label("cost"),

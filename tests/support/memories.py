@@ -48,7 +48,7 @@ class Meanings:
         self.calls.append((list(texts), are_questions))
         if self.fault is not None:
             raise self.fault
-        usage = Usage(embedding_calls=1, embedding_tokens=len(texts)).of_model("meanings")
+        usage = Usage(embedding_calls=1, embedding_tokens=10 * len(texts)).of_model("meanings")
         return np.stack([meaning(text) for text in texts]), usage
 
     async def close(self) -> None:

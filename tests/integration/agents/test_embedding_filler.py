@@ -170,8 +170,8 @@ async def test_what_it_costs_is_written_to_those_whose_texts_they_were(engine: A
     await filler_on(engine, Meanings()).fill_some()
     rows = await rows_of(engine, usage, "user_id", "model", "outcome", "embedding_tokens", "embedding_calls")
     assert {row[0] for row in rows} == {"ann", "ben"}
-    assert {(row[1], row[2]) for row in rows} == {("meanings", "applied")}
-    assert (sum(row[3] for row in rows), sum(row[4] for row in rows)) == (3, 1)
+    assert {(row[1], row[2]) for row in rows} == {("meanings", "embedded")}
+    assert (sum(row[3] for row in rows), sum(row[4] for row in rows)) == (30, 1)
 
 
 async def test_a_used_up_budget_puts_a_user_off_until_tomorrow(engine: AsyncEngine) -> None:
