@@ -45,10 +45,16 @@ async def buffer_queries(engine: AsyncEngine, kafka: KafkaSettings) -> AsyncIter
         yield WorkerBufferQueries(HttpAsker(session), Directory(engine, kafka.topic_prefix), kafka.partitions)
 
 
-class Asker(Protocol):
-    """Puts a question to one worker; None where no worker of ours has answered in time."""
+class NoAnswer(Exception):
+    """No worker of ours has answered there in time."""
 
-    async def __call__(self, worker: RegisteredWorker, question: Question) -> Answer | None: ...
+
+class Asker(Protocol):
+    """Puts a question to one worker."""
+
+    async def __call__(self, worker: RegisteredWorker, question: Question) -> Answer:
+        """Raises NoAnswer."""
+        ...
 
 
 class Workers(Protocol):
@@ -65,7 +71,7 @@ class HttpAsker:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def __call__(self, worker: RegisteredWorker, question: Question) -> Answer | None:
+    async def __call__(self, worker: RegisteredWorker, question: Question) -> Answer:
         timeout = aiohttp.ClientTimeout(total=question.wait_s + ANSWER_S)
         try:
             async with self._session.post(
@@ -75,12 +81,12 @@ class HttpAsker:
                 timeout=timeout,
                 allow_redirects=False,
             ) as response:
-                if response.status in (200, MISDIRECTED, 503):
-                    return Answer.model_validate_json(await response.read())
-                log.warning("buffer_queries.refused", worker=worker.name, status=response.status)
+                if response.status not in (200, MISDIRECTED, 503):
+                    # 401: another process has the address now, with a token of its own.
+                    raise NoAnswer(f"status {response.status}")
+                return Answer.model_validate_json(await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
-            log.warning("buffer_queries.unanswered", worker=worker.name, error=type(error).__name__)
-        return None
+            raise NoAnswer(type(error).__name__) from error
 
 
 class Directory:
@@ -114,7 +120,7 @@ class Directory:
         except (RetryLater, ConfigurationError) as error:
             refusal = str(error)
             if self._refusal is None:
-                log.warning("buffer_queries.registry_unread", reason=refusal)
+                log.warning("buffer.registry_unread", reason=refusal)
         self._refusal = refusal
         # Also after a failure: who comes next must not wait for the same again.
         self._read_at_s = asyncio.get_running_loop().time()
@@ -183,8 +189,11 @@ class WorkerBufferQueries:
         while (worker := await self._choose(next_url, asked)) is not None:
             url = str(worker.url)
             asked.add(url)
-            answer = await self._ask(worker, question)
-            if answer is None:
+            try:
+                answer = await self._ask(worker, question)
+            except NoAnswer as error:
+                if not self._is_silent(url):
+                    log.warning("buffer.question_unanswered", worker=worker.name, reason=str(error))
                 self._silent_until_s[url] = loop.time() + SILENT_S
                 next_url = None
                 continue

@@ -200,7 +200,7 @@ class KafkaMessageLog:
             raise
         self._current = _Open(client, partitions, asyncio.get_running_loop().create_future())
         self._is_open.set()
-        log.info("message_log.opened", partitions=partitions)
+        log.info("producer.opened", partitions=partitions)
 
     def _give_up(self, opened: _Open, reason: str) -> None:
         """Drop what this producer has not delivered, so that nothing is written after its sender was told no."""
@@ -219,7 +219,7 @@ class KafkaMessageLog:
 
     def _say(self, problem: str) -> None:
         if problem != self._problem:
-            log.warning("message_log.unavailable", reason=problem)
+            log.warning("producer.unavailable", reason=problem)
         self._problem = problem
 
 

@@ -38,7 +38,7 @@ async def _keep_beating(engine: AsyncEngine, worker: RegisteredWorker) -> None:
     while True:
         refusal = await _tried(engine, worker, stays=True)
         if refusal is not None and not was_refused:
-            log.warning("worker.not_registered", reason=refusal, effect="the HTTP gateway cannot ask this worker")
+            log.warning("worker.not_registered", reason=refusal)
         elif refusal is None and was_refused:
             log.info("worker.registered")
         was_refused = refusal is not None

@@ -11,11 +11,11 @@ from schemas.errors import RetryLater
 from schemas.windows import Position
 from storage.workers import RegisteredWorker
 from streams import buffer_queries
-from streams.buffer_queries import WorkerBufferQueries
+from streams.buffer_queries import NoAnswer, WorkerBufferQueries
 from streams.buffer_service import Answer, Question
 from tests.support.buffer_step import FOUR, START_MS, TOPIC
 
-Reply = Callable[[Question], Answer | None]
+Reply = Callable[[Question], Answer]
 
 
 def worker(name: str) -> RegisteredWorker:
@@ -42,8 +42,8 @@ def refuses(question: Question) -> Answer:
     return Answer(partitions=FOUR, reason="partition 0 is changing hands")
 
 
-def silent(question: Question) -> None:
-    return None
+def silent(question: Question) -> Answer:
+    raise NoAnswer("TimeoutError")
 
 
 class Deployment:
@@ -61,7 +61,7 @@ class Deployment:
         self.replies = replies
         self.registered = {url_of(name): worker(name) for name in replies}
 
-    async def ask(self, worker: RegisteredWorker, question: Question) -> Answer | None:
+    async def ask(self, worker: RegisteredWorker, question: Question) -> Answer:
         self.asked.append(worker.name)
         self.questions.append(question)
         return self.replies[worker.name](question)
@@ -178,8 +178,9 @@ async def test_a_caller_who_waits_asks_again_until_the_record_is_decided_or_time
 async def test_nobody_waits_longer_than_the_bound(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffer_queries, "BOUND_S", 0.05)
 
-    async def never(worker: RegisteredWorker, question: Question) -> None:
+    async def never(worker: RegisteredWorker, question: Question) -> Answer:
         await asyncio.Event().wait()
+        return owns(question)
 
     deployment.has(owner=owns)
     deployment.queries = WorkerBufferQueries(never, deployment.workers, FOUR)
