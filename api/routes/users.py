@@ -3,6 +3,7 @@
 import asyncio
 from typing import Annotated, Any, Final
 
+import structlog
 from fastapi import Body, Header
 
 from api.envelope import Envelope, JsonResponse, ok
@@ -26,6 +27,8 @@ MAX_KEY_CHARACTERS: Final = 255
 OFFSETS_TIMEOUT_S: Final = 10.0
 # For the buffer to let go of a user who is deleted; it will in any case.
 BUFFER_TIMEOUT_S: Final = 2.0
+
+log = structlog.get_logger()
 
 router = new_router("users")
 
@@ -107,6 +110,7 @@ async def delete_user(scope: ScopeDep, user_id: UserId) -> JsonResponse:
     async with scope.transaction() as connection:
         # The worker that comes to it later finds it done, and leaves alone what was made since.
         await apply_command(connection, on_its_way, position, gateway.now(), gateway.new_id, end_offsets)
+    log.info("user.deleted", project_id=scope.project_id, command_id=command.id)
     await _let_go(scope, user_id, position)
     return ok()
 
