@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.support.dockerfile import ROOT
 
-FOLDERS = ("schemas", "extraction", "storage", "streams", "agents", "embedded", "cli")
+FOLDERS = ("schemas", "extraction", "storage", "streams", "agents", "api", "embedded", "cli")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 NAME = re.compile(r"[a-z]+\.[a-z]+(_[a-z]+)*")
 # What an event may not carry under any name: contents, secrets and addresses with passwords in them.
