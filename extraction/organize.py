@@ -91,11 +91,12 @@ def _follow(draft: Draft, crowds: Sequence[Crowd], joins: Sequence[Join], policy
         if members.refuse(join):
             continue
         chosen = members.take(join)
+        name = _name(draft, chosen, join.sub_topic, policy)
         memo = join.memo.strip()
         lossy = not normalise(memo) or any(not mentions(memo, member.content) for member in chosen)
         if lossy or tokens_of(memo) > policy.max_memo_tokens:
-            memo = _joined_text(chosen)
-        draft = _join(draft, chosen, _name(draft, chosen, join.sub_topic, policy), memo)
+            memo = _joined_text(chosen, name)
+        draft = _join(draft, chosen, name, memo)
     return draft
 
 
@@ -115,7 +116,7 @@ def joins_by_rule(crowds: Sequence[Crowd]) -> list[Join]:
         chosen = [*other, *oldest[: len(crowd.members) - crowd.most + 1 - len(other)]]
         if len(chosen) > 1:
             numbers = tuple(first + crowd.members.index(entry) for entry in chosen)
-            joins.append(Join(numbers, OTHER, _joined_text(chosen)))
+            joins.append(Join(numbers, OTHER, _joined_text(chosen, OTHER)))
         first += len(crowd.members)
     return joins
 
@@ -189,12 +190,12 @@ def _name(draft: Draft, members: Sequence[Entry], wanted: str, policy: ProfilePo
     return wanted if policy.allows(topic, wanted) and not policy.single_valued(topic, wanted) else own[0]
 
 
-def _joined_text(members: Iterable[Entry]) -> str:
+def _joined_text(members: Iterable[Entry], sub_topic: str) -> str:
+    """The members' pieces, each with a label of where it comes from, but for those that stood in `sub_topic` before."""
     pieces: list[str] = []
     for member in members:
         labelled = label(member.sub_topic, member.content)
-        # What was joined by rule before is labelled already.
-        pieces.extend(pieces_of(member.content) if member.sub_topic == OTHER else labelled)
+        pieces.extend(pieces_of(member.content) if member.sub_topic == sub_topic else labelled)
     return join_memos({normalise(piece): piece for piece in pieces}.values())
 
 

@@ -100,6 +100,18 @@ def test_a_fact_of_the_window_that_is_joined_at_once_is_in_the_joined_slot() -> 
     assert set(joined.message_ids) == {"old/2", "b9/0"}
 
 
+def test_what_is_joined_under_the_same_name_again_is_not_labelled_again() -> None:
+    first = merged(
+        ScriptedSteps(append, lambda _: [Join((0, 1), "things", "")]), [fact("d things", "d", day=5)], FULL, POLICY
+    )
+    held = applied(FULL, first)
+    assert contents(held)["interest/things"] == "a: a things; b: b things"
+    order = [item.sub_topic for item in held.slots]
+    joined = Join((order.index("things"), order.index("c")), "things", "")
+    second = merged(ScriptedSteps(append, lambda _: [joined]), [fact("e things", "e", day=6)], held, POLICY)
+    assert contents(applied(held, second))["interest/things"] == "a: a things; b: b things; c: c things"
+
+
 def test_configured_sub_topics_and_single_values_keep_their_names() -> None:
     topics = (ProfileTopic(topic="interest", sub_topics=(SubTopic(name="a"), SubTopic(name="b"))),)
     policy = ProfilePolicy(slots=topics, max_sub_topics=3)
