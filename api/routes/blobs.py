@@ -1,5 +1,6 @@
 """Blobs: inserted into Kafka, found wherever they are, and deleted with what memory holds of them alone."""
 
+import asyncio
 from typing import Annotated, Any, Final
 
 import structlog
@@ -21,6 +22,8 @@ from storage.reading import look_up_units
 
 MAX_PAGE_SIZE: Final = 1000
 MAX_PAGE: Final = 1_000_000
+# An insert needs neither Postgres nor a worker, and waits no longer for what they know.
+LOOK_TIMEOUT_S: Final = 1.0
 
 log = structlog.get_logger()
 router = new_router("blobs")
@@ -141,12 +144,13 @@ async def _known(scope: Scope, user_id: str, insertion: Insertion) -> Waited | N
     """
     buffered_hash = None
     try:
-        async with scope.connection() as connection:
-            book = await look_up_units(connection, scope.project_id, user_id, {insertion.blob_id})
-        if not book.recorded:
-            view = await scope.gateway.buffers.view(scope.project_id, user_id)
-            buffered = view.buffered(insertion.blob_id)
-            buffered_hash = None if buffered is None else buffered.content_hash
+        async with asyncio.timeout(LOOK_TIMEOUT_S):
+            async with scope.connection() as connection:
+                book = await look_up_units(connection, scope.project_id, user_id, {insertion.blob_id})
+            if not book.recorded:
+                view = await scope.gateway.buffers.view(scope.project_id, user_id)
+                buffered = view.buffered(insertion.blob_id)
+                buffered_hash = None if buffered is None else buffered.content_hash
         conflict = conflict_of(insertion, book, buffered_hash)
         if conflict is not None:
             raise conflict
@@ -154,5 +158,5 @@ async def _known(scope: Scope, user_id: str, insertion: Insertion) -> Waited | N
             return Waited("buffered")
         recorded = recorded_state(book, insertion.blob_id)
         return recorded if recorded is not None and recorded.state == "applied" else None
-    except RetryLater:
+    except (RetryLater, TimeoutError):
         return None
