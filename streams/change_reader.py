@@ -15,7 +15,7 @@ from streams.change_cursor import Positions, checked_positions, covers, format_c
 from streams.change_records import ChangeRecord, wants
 from streams.change_tail import ChangeTail
 
-# What was committed this long ago may have been forgotten since. A forget removes what is not published yet.
+# A reader that was there before a change gets it at once; later, its user may have been forgotten meanwhile.
 FRESH_MS: Final = 5_000
 OLDER_RECORDS: Final = 100
 # Short, for what is there comes at once; a wait is for what only transactions' marks are left of.
@@ -67,8 +67,13 @@ class ChangeReader:
     forgotten: ForgottenRevisions
     now_ms: Callable[[], int]
     follow: bool
+    # Changes at hand with lower numbers were there before this reader.
+    _came_at: int = field(init=False)
     _spoke_at_s: float = field(default=0.0, init=False)
     _forgotten_revisions: Mapping[User, int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._came_at = self.tail.recent.next
 
     async def items(self) -> AsyncGenerator[FeedItem, None]:
         """Where the stream begins, then changes, with progress in between when there are none; at last why it ended."""
@@ -116,7 +121,7 @@ class ChangeReader:
                 if self.turns.waiting and _monotonic_s() > ends_at:
                     return
                 records, positions = await consumer.fetch(OLDER_RECORDS, POLL_MS)
-                await self._look_up(records)
+                await self._look_up(records, None)
                 for record in records:
                     if (change := self._passed(record)) is not None:
                         yield change
@@ -130,6 +135,9 @@ class ChangeReader:
         while not self.stopping.is_set():
             # Taken before the look, so that nothing comes in between unseen.
             news, recent = self.tail.news, self.tail.recent
+            for place in recent.floor.keys() - self.positions.keys():
+                # Added since; all that it holds is new.
+                self.positions[place] = 0
             if number < recent.first:
                 if not self._is_covered():
                     yield self._ended("too-slow")
@@ -143,7 +151,8 @@ class ChangeReader:
                 await self._wait_for(news)
             else:
                 last = min(recent.next, number + LOOK_RECORDS)
-                await self._look_up(recent[each] for each in range(number, last))
+                before_ms = None if number < self._came_at else self.now_ms() - FRESH_MS
+                await self._look_up([recent[each] for each in range(number, last)], before_ms)
                 # While a change is sent, the oldest may be dropped.
                 while recent.first <= number < last:
                     change = self._passed(recent[number])
@@ -157,13 +166,14 @@ class ChangeReader:
     def _is_covered(self) -> bool:
         return covers(self.positions, self.tail.recent.floor)
 
-    async def _look_up(self, records: Iterable[ChangeRecord]) -> None:
-        """Learn which of the users of older records have been forgotten."""
-        before_ms = self.now_ms() - FRESH_MS
+    async def _look_up(self, records: Iterable[ChangeRecord], before_ms: int | None) -> None:
+        """Learn which users have been forgotten, of those whose changes were committed before; None is any time."""
         users = {
             (record.project_id, record.user_id)
             for record in records
-            if record.revision is not None and record.committed_ms < before_ms and wants(self.wanted, record)
+            if record.revision is not None
+            and (before_ms is None or record.committed_ms < before_ms)
+            and wants(self.wanted, record)
         }
         self._forgotten_revisions = await self.forgotten(users) if users else {}
 
