@@ -9,17 +9,12 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from api.counting import remembered
-from extraction.factory import create_reader
 from schemas.errors import RetryLater
-from schemas.health import Health
-from schemas.settings import Settings
-from schemas.tokens import estimate_tokens
-from storage.policies import PolicyBook, stored_in
 from storage.projects import write_project_config
 from tests.integration.storage.builders import application, apply_once, change, unit, update, window
-from tests.support.http_gateway import NOW, client_of, gateway_on
+from tests.support.http_gateway import NOW, client_of
 from tests.support.memories import SAID, Meanings, Memories
+from tests.support.reading import client_with_model, reading_gateway
 from tests.support.scripted_openai import ScriptedOpenAI, unexplained
 
 WHAT_IS_KNOWN = """---
@@ -61,13 +56,6 @@ def meanings() -> Meanings:
 async def client(engine: AsyncEngine, meanings: Meanings) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(reading_gateway(engine, embedder=meanings)) as client:
         yield client
-
-
-def reading_gateway(engine: AsyncEngine, settings: Settings | None = None, **parts: Any) -> Any:
-    settings = settings or Settings()
-    policies = PolicyBook(settings, stored_in(engine), Health())
-    count = remembered(estimate_tokens)
-    return gateway_on(engine, settings, **{"policies": policies, "count_tokens": count, **parts})
 
 
 async def asked(client: httpx.AsyncClient, path: str, **query: Any) -> dict[str, Any]:
@@ -297,15 +285,8 @@ async def model() -> AsyncIterator[ScriptedOpenAI]:
 
 @pytest.fixture
 async def helped(engine: AsyncEngine, model: ScriptedOpenAI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gateway with a chat model."""
-    settings = Settings.model_validate(
-        {"extraction": {"provider": "openai"}, "llm": {"base_url": model.base_url, "api_key": "k", "max_retries": 0}}
-    )
-    reader = create_reader(settings)
-    assert reader is not None
-    async with client_of(reading_gateway(engine, settings, reader=reader)) as client:
+    async with client_with_model(engine, model) as client:
         yield client
-    await reader.close()
 
 
 CHATS = '[{"role": "user", "content": "What shall I drink?"}]'
