@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.buffer_views import BufferView
-from schemas.errors import RetryLater
+from schemas.errors import ConfigurationError, RetryLater
 from schemas.records import Blob, Command, parse_record
-from schemas.settings import Settings
+from schemas.settings import Settings, WorkerSettings
 from schemas.windows import Position
 from storage.database import create_engine
 from storage.workers import read_workers
 from streams.buffer_queries import HttpAsker, WorkerBufferQueries, buffer_queries
-from streams.buffer_service import MAX_WAIT_S, VIEW_PATH, Answer, Question
+from streams.buffer_service import MAX_WAIT_S, VIEW_PATH, Answer, Question, serve_buffers
 from streams.message_log import KafkaMessageLog, message_log
 from streams.topics import partition_for
 from tests.support.buffer_step import FOUR, chat, flush
@@ -113,11 +113,22 @@ async def test_a_new_owner_knows_at_once_how_far_the_former_one_had_come(
     async with running_worker(settings):
         sent = await log.send_blob(blob("b1"))
         assert ids(await queries.view("default", "u1", past=sent, wait_s=WAIT_S)) == ["b1"]
-    # Nothing comes any more that the next owner could commit.
-    async with running_worker(settings):
+    # Nothing comes any more that the next owner could commit. It listens to other machines, too, and knows its address.
+    open_to_others = settings.model_copy(update={"worker": WorkerSettings(internal_host="0.0.0.0")})
+    async with running_worker(open_to_others):
         view = await queries.view("default", "u1", past=sent, wait_s=WAIT_S)
         assert view.has_passed(sent)
         assert ids(view) == ["b1"]
+
+
+async def test_a_port_that_is_taken_is_named(settings: Settings) -> None:
+    async with serve_buffers(WorkerSettings(), settings.kafka) as service:
+        port = int(service.url.rsplit(":", 1)[1])
+        with pytest.raises(ConfigurationError, match=f"worker.internal_port {port}"):
+            async with serve_buffers(WorkerSettings(internal_port=port), settings.kafka):
+                pass
+    async with serve_buffers(WorkerSettings(internal_url="http://worker.example:80"), settings.kafka) as service:
+        assert service.url == "http://worker.example:80"
 
 
 async def test_owners_answer_for_their_own_through_freezes_and_kills(
