@@ -1,8 +1,9 @@
 """A stream of changes as server-sent events, for as long as its token holds."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -12,7 +13,7 @@ from api.event_stream import frame
 from schemas.change_feed import Change, Ended, EndReason, FeedItem
 from schemas.errors import RetryLater
 
-# A token that was revoked is good for so much longer at most. Looking at it takes no query.
+# A token that was revoked is good for so much longer, also while nothing comes. Looking at it takes no query.
 CHECK_S: Final = 1.0
 # How long a browser waits before it comes back.
 RETRY_MS: Final = 2_000
@@ -36,19 +37,35 @@ class Doorkeeper:
 
     gatekeeper: Authenticator
     headers: Mapping[str, str]
-    monotonic: Callable[[], float]
+    check_s: float = CHECK_S
 
     async def watched(self, items: AsyncIterator[FeedItem]) -> AsyncGenerator[FeedItem, None]:
         """The items, up to the moment at which the token no longer opens them."""
-        looked_at, cursor = self.monotonic(), ""
-        async for item in items:
-            if cursor and self.monotonic() >= looked_at + CHECK_S:
-                looked_at = self.monotonic()
-                if (reason := await self._refusal()) is not None:
-                    yield Ended(reason, cursor)
+        cursor = ""
+        watch = asyncio.create_task(self._watch())
+        coming: asyncio.Future[FeedItem] | None = None
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(items))
+                await asyncio.wait((coming, watch), return_when=asyncio.FIRST_COMPLETED)
+                if watch.done() and cursor:
+                    yield Ended(watch.result(), cursor)
                     return
-            cursor = item.cursor
-            yield item
+                try:
+                    item = await coming
+                except StopAsyncIteration:
+                    return
+                cursor = item.cursor
+                yield item
+        finally:
+            await _end_all(watch, coming)
+
+    async def _watch(self) -> EndReason:
+        """Return once the token holds no more."""
+        while True:
+            await asyncio.sleep(self.check_s)
+            if (reason := await self._refusal()) is not None:
+                return reason
 
     async def _refusal(self) -> EndReason | None:
         try:
@@ -83,3 +100,15 @@ async def framed(items: AsyncIterator[FeedItem], limit: int | None) -> AsyncGene
 
 def _end(reason: EndReason, cursor: str) -> bytes:
     return frame(cursor, event="end", data=orjson.dumps({"reason": reason, "detail": END_DETAILS[reason]}))
+
+
+async def _end_all(*tasks: asyncio.Future[Any] | None) -> None:
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
+    for task in running:
+        if not task.cancelled():
+            # Whatever became of what nobody waits for any more.
+            task.exception()

@@ -1,6 +1,5 @@
 """The change topics over HTTP, for consumers without Kafka."""
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Any, Final
@@ -98,7 +97,7 @@ async def follow_changes(
     of `profiles`, an event without `data` in its CloudEvent, says that the user was forgotten.
     """
     wanted = ChangeFilter(scope.project_id, frozenset(user_id), frozenset(topic) or USUAL_TOPICS)
-    doorkeeper = Doorkeeper(scope.gateway.gatekeeper, request.headers, time.monotonic)
+    doorkeeper = Doorkeeper(scope.gateway.gatekeeper, request.headers)
 
     @asynccontextmanager
     async def frames() -> AsyncIterator[AsyncGenerator[bytes, None]]:

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message
 
 from api.access import Access
-from api.changes import CHECK_S, END_DETAILS, Doorkeeper, framed
+from api.changes import END_DETAILS, Doorkeeper, framed
 from api.errors import ApiError
 from api.event_stream import EventStream, frame
 from schemas.change_feed import Change, Ended, EndReason, FeedItem, Progress
@@ -81,25 +81,45 @@ class Door:
 @pytest.mark.parametrize(
     ("error", "reason"), [(ApiError(401, "revoked"), "revoked"), (RetryLater("away"), "unavailable")]
 )
-async def test_a_stream_ends_before_the_first_item_that_its_token_no_longer_opens(
+async def test_a_stream_ends_when_its_token_no_longer_opens_it_also_while_nothing_comes(
     error: MemostreamError, reason: EndReason
 ) -> None:
-    door = Door(1, error)
-    # The clock goes on by a second between two items.
-    times = iter(range(100))
-    keeper = Doorkeeper(door, {"authorization": "Bearer t"}, lambda: next(times) * CHECK_S)
-    items: list[FeedItem] = [Progress(CURSORS[0]), change(1), change(2), change(3)]
-    got = [item async for item in keeper.watched(given(items))]
-    assert got == [*items[:2], Ended(reason, CURSORS[1])]
-    assert set(door.asked) == {("Bearer t", None)}
+    door = Door(3, error)
+    was_closed = False
+
+    async def quiet() -> AsyncIterator[FeedItem]:
+        nonlocal was_closed
+        try:
+            yield Progress(CURSORS[0])
+            yield change(1)
+            await asyncio.Event().wait()
+        finally:
+            was_closed = True
+
+    keeper = Doorkeeper(door, {"authorization": "Bearer t"}, check_s=0.001)
+    got = [item async for item in keeper.watched(quiet())]
+    assert got == [Progress(CURSORS[0]), change(1), Ended(reason, CURSORS[1])]
+    assert was_closed
+    assert door.asked == [("Bearer t", None)] * 4
 
 
-async def test_a_token_is_not_looked_at_more_than_once_a_second() -> None:
+async def test_nothing_is_told_after_a_token_was_refused() -> None:
     door = Door(0, ApiError(401, "revoked"))
-    keeper = Doorkeeper(door, {}, lambda: 5.0)
-    items: list[FeedItem] = [Progress(CURSORS[0]), change(1), change(2)]
+
+    async def busy() -> AsyncIterator[FeedItem]:
+        yield Progress(CURSORS[0])
+        while not door.asked:
+            await asyncio.sleep(0.001)
+        yield change(1)
+
+    got = [item async for item in Doorkeeper(door, {}, check_s=0.001).watched(busy())]
+    assert got == [Progress(CURSORS[0]), Ended("revoked", CURSORS[0])]
+
+
+async def test_a_stream_that_ends_by_itself_ends_while_its_token_is_watched() -> None:
+    items: list[FeedItem] = [Progress(CURSORS[0]), change(1), Ended("end", CURSORS[1])]
+    keeper = Doorkeeper(Door(100, ApiError(401, "revoked")), {})
     assert [item async for item in keeper.watched(given(items))] == items
-    assert door.asked == []
 
 
 class Wire:
