@@ -19,9 +19,10 @@ class RecentWrites:
         """A record of the user was acknowledged there."""
         key = project_id, user_id
         before = self._positions.pop(key, None)
-        # Acknowledged out of order; a topic that was made anew begins below.
-        is_newer = before is None or position.timestamp_ms >= before.timestamp_ms or position.offset > before.offset
-        self._positions[key] = position if before is None or is_newer else before
+        # Acknowledgements may overtake each other; on a topic that was made anew a later record lies lower.
+        if before is not None and position.offset < before.offset and position.timestamp_ms <= before.timestamp_ms:
+            position = before
+        self._positions[key] = position
         if len(self._positions) > self._max_users:
             self._positions.popitem(last=False)
 

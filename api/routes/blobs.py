@@ -20,7 +20,7 @@ from schemas.records import MAX_ID_BYTES, BlobType
 from storage.blob_erasure import erase_blob
 from storage.reading import look_up_units
 
-MAX_PAGE_SIZE: Final = 1000
+MAX_PAGE_SIZE: Final = 10_000
 MAX_PAGE: Final = 1_000_000
 # An insert needs neither Postgres nor a worker, and waits no longer for what they know.
 LOOK_TIMEOUT_S: Final = 1.0

@@ -11,7 +11,7 @@ from api.finding import list_by_state
 from api.inputs import Flag, UserId
 from api.inserting import insertion_of
 from api.models.blobs import BlobBody, BufferIds, ChatModal, ImportBody
-from api.routes.blobs import IdempotencyKey, Page
+from api.routes.blobs import IdempotencyKey, Page, PageSize
 from api.routing import new_router
 from api.scope import Scope, ScopeDep
 from api.waiting import wait_for_command
@@ -73,7 +73,7 @@ async def get_buffer(
         ),
     ] = "processing",
     page: Page = 0,
-    page_size: Annotated[int, Query(ge=1, le=10_000, description="Blobs of a page.")] = 1000,
+    page_size: PageSize = 1000,
 ) -> JsonResponse:
     """Ids of blobs, the oldest first."""
     offset = page * page_size

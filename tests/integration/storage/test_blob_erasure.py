@@ -1,17 +1,20 @@
 """Deleting a blob removes what memory holds of it alone, tells subscribers, and keeps it from coming back."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import orjson
+import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents.application import plan_units
 from schemas.memory import Quote
 from schemas.windows import MessageId, Unit
+from storage.applying import UnitsMoved
 from storage.blob_erasure import Erasure, erase_blob
 from storage.browsing import read_events, read_history, read_profile_entries
 from storage.holding import hold
@@ -21,6 +24,7 @@ from storage.tables import (
     events,
     gists,
     held_windows,
+    ledger,
     outbox,
     profile_history,
     profiles,
@@ -199,3 +203,20 @@ async def test_other_users_and_blobs_with_a_longer_id_are_left_alone(engine: Asy
     result = await erase(engine, "b1")
     assert (result.profile_changes, result.event_changes) == (0, 0)
     assert sorted(row.content for row in await rows_of(engine, profiles)) == ["Acme", "Hooli"]
+
+
+async def test_a_blob_that_is_being_applied_while_it_is_deleted_is_left_out(engine: AsyncEngine) -> None:
+    said = application(window(unit("b1")), memory=update(change("company", None, SECRET)))
+    async with engine.begin() as connection:
+        await erase_blob(connection, "default", "ann", "b1", LATER, uuid4)
+        applying = asyncio.create_task(apply_once(engine, said))
+        # It has looked the blob up before, and waits for the user's row.
+        await asyncio.sleep(0.1)
+    with pytest.raises(UnitsMoved):
+        await applying
+    assert await text_anywhere(engine, SECRET) == []
+
+
+async def test_a_window_that_lost_its_only_blob_comes_to_its_end(engine: AsyncEngine) -> None:
+    await apply_once(engine, application(window()))
+    assert await rows_of(engine, ledger, "outcome") == [("empty",)]

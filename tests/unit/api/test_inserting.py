@@ -92,14 +92,16 @@ def test_an_id_that_was_deleted_or_is_another_blobs_cannot_be_used_again() -> No
 
 
 def test_the_newest_position_of_a_user_is_remembered_of_so_many_users() -> None:
-    def at(offset: int) -> Position:
-        return Position(topic="chat-messages", partition=0, offset=offset, timestamp_ms=offset)
+    def at(offset: int, timestamp_ms: int = 0) -> Position:
+        return Position(topic="chat-messages", partition=0, offset=offset, timestamp_ms=timestamp_ms)
 
     recent = RecentWrites(max_users=2)
     recent.note("shop", "ann", at(5))
     recent.note("shop", "ann", at(4))
     assert recent.last("shop", "ann") == at(5)
     assert recent.last("blog", "ann") is None
+    recent.note("shop", "ann", at(0, timestamp_ms=9))
+    assert recent.last("shop", "ann") == at(0, timestamp_ms=9)
     for user in ("bob", "eve"):
         recent.note("shop", user, at(6))
     assert recent.last("shop", "ann") is None
