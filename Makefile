@@ -64,6 +64,10 @@ bench-extraction: $(DEV) ## What windows cost in model calls and prompt tokens; 
 bench-read: $(DEV) ## Requests a second of profile, context and search over HTTP; ARGS="--users 500" is a try
 	$(BIN)/python -m benchmarks.reading $(ARGS)
 
+.PHONY: bench-search
+bench-search: $(DEV) ## How often search finds what a user said, by meaning, by words and by both; ARGS="--memories 10"
+	$(BIN)/python -m benchmarks.search $(ARGS)
+
 .PHONY: bench-inserts
 bench-inserts: $(DEV) ## Inserts over 256 connections, also while the broker restarts; ARGS="--connections 64"
 	$(BIN)/python -m benchmarks.inserts $(ARGS)

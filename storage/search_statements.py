@@ -70,8 +70,8 @@ _KEYWORDS: Final = f"""
     ),
     corpus AS (SELECT count(*) AS total, greatest(avg(length(keywords)), 1) AS mean_size FROM candidates),
     weights AS (
-        SELECT number, ln(1 + (max(total) - count(*) + 0.5) / (count(*) + 0.5)) AS weight
-        FROM hits, corpus GROUP BY number
+        SELECT number, ln(1 + (max(total) - count(hits.id) + 0.5) / (count(hits.id) + 0.5)) AS weight
+        FROM asked LEFT JOIN hits USING (number) CROSS JOIN corpus GROUP BY number
     ),
     words AS (
         SELECT kind, id, CAST(
@@ -79,10 +79,11 @@ _KEYWORDS: Final = f"""
                 weight * {BM25_SATURATION + 1}
                 / (1 + {BM25_SATURATION} * ({1 - BM25_LENGTH} + {BM25_LENGTH} * size / mean_size))
             ) AS float8
-        ) AS keyword_score
+        ) AS keyword_score, sum(weight) / (SELECT sum(weight) FROM weights) AS coverage
         FROM hits JOIN weights USING (number), corpus GROUP BY kind, id
     ),"""
-# Rows of one rank in one list keep the order that they have in the other.
+# Rows of one rank in one list keep the order that they have in the other. A place in the list of keywords counts by the
+# share of the question's words, by weight, that the row holds: else one common word would count as much as all of them.
 _RANKED: Final = {
     "vector": """
     scored AS (
@@ -95,7 +96,7 @@ _RANKED: Final = {
     ),""",
     "hybrid": f"""
     ranked AS (
-        SELECT candidates.*, keyword_score,
+        SELECT candidates.*, keyword_score, coverage,
                CASE WHEN similarity > CAST(:threshold AS float8)
                     THEN row_number() OVER (ORDER BY similarity DESC NULLS LAST, keyword_score DESC NULLS LAST, id) END
                AS vector_rank,
@@ -106,7 +107,7 @@ _RANKED: Final = {
     ),
     scored AS (
         SELECT *, CAST(
-            (coalesce(1.0 / ({FUSION_RANK} + vector_rank), 0) + coalesce(1.0 / ({FUSION_RANK} + keyword_rank), 0))
+            (coalesce(1.0 / ({FUSION_RANK} + vector_rank), 0) + coalesce(coverage / ({FUSION_RANK} + keyword_rank), 0))
             * {(FUSION_RANK + 1) / 2} AS float8
         ) AS raw_score
         FROM ranked WHERE vector_rank IS NOT NULL OR keyword_rank IS NOT NULL
