@@ -60,10 +60,10 @@ async def serve(
     if settings.without_effect:
         log.warning("settings.without_effect", reasons=list(settings.without_effect))
     # First, for a port that is taken should be said at once.
-    with open_socket(settings.api) as listening:
+    with listening or open_socket(settings.api) as opened:
         async with open_gateway(settings, insecure=insecure) as gateway, _stopping_with(gateway, stop):
             log.info("gateway.started", host=settings.api.host, port=settings.api.port)
-            await serve_app(create_app(gateway), settings.api, listening, stop)
+            await serve_app(create_app(gateway), settings.api, opened, stop)
     log.info("gateway.stopped")
     return 0
 
