@@ -25,6 +25,13 @@ class ProfileEdit:
     after: ProfileRow | None
     history: tuple[DecidedChange, ...]
 
+    @property
+    def row(self) -> ProfileRow:
+        row = self.after or self.before
+        if row is None:
+            raise ValueError("an edit has an entry before or after it")
+        return row
+
 
 def added(
     rows: Iterable[ProfileRow],
@@ -100,10 +107,7 @@ async def add_entry(
     rows = await read_rows(editing.connection, editing.user)
     edit = added(rows, slot, content, join, editing.now, edits.new_id)
     await _write(editing, rows, edit)
-    row = edit.after or edit.before
-    if row is None:
-        raise ValueError("an entry was added, so there is one")
-    return row.profile_id
+    return edit.row.profile_id
 
 
 async def change_entry(
