@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -30,13 +31,22 @@ READINGS_AT_ONCE: Final = 4
 Place = tuple[str, int, int]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A caller who waits for texts."""
+
+    sought: tuple[SoughtBlob, ...]
+    found: asyncio.Future[Mapping[SoughtBlob, FoundBlob]]
+
+
 class TopicTexts:
-    """Reads texts for callers who come side by side; so many at a time, the others wait in their order."""
+    """Reads texts for callers who come side by side: so many readings at a time, each for all who wait for one."""
 
     def __init__(self, kafka: KafkaSettings, timeout_s: float = TIMEOUT_S) -> None:
         self._kafka = kafka
         self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(READINGS_AT_ONCE)
+        self._asked: list[_Asked] = []
 
     @property
     def topic(self) -> str:
@@ -45,16 +55,33 @@ class TopicTexts:
 
     async def read(self, sought: Iterable[SoughtBlob]) -> Mapping[SoughtBlob, FoundBlob]:
         """As `read_blobs`; the time runs from a caller's turn on."""
-        wanted = list(sought)
-        if not wanted:
+        asked = _Asked(tuple(sought), asyncio.get_running_loop().create_future())
+        if not asked.sought:
             return {}
+        self._asked.append(asked)
         async with self._turns:
-            return await read_blobs(self._kafka, wanted, timeout_s=self._timeout_s)
+            # Else somebody who had a turn before reads for this caller, too.
+            if asked in self._asked:
+                await self._read_for_all()
+        return await asked.found
 
     async def unfinished(self, project_id: str, user_id: str) -> Sequence[Window]:
         """As `read_unfinished`, in the same turns."""
         async with self._turns:
             return await read_unfinished(self._kafka, project_id, user_id, timeout_s=self._timeout_s)
+
+    async def _read_for_all(self) -> None:
+        batch, self._asked = self._asked, []
+        found: Mapping[SoughtBlob, FoundBlob] = {}
+        try:
+            sought = [blob for asked in batch for blob in asked.sought]
+            found = await read_blobs(self._kafka, sought, timeout_s=self._timeout_s)
+        finally:
+            # Where this reader was cut off, nobody knows.
+            unknown = FoundBlob(None, "unanswered")
+            for asked in batch:
+                if not asked.found.done():
+                    asked.found.set_result({blob: found.get(blob, unknown) for blob in asked.sought})
 
 
 async def read_blobs(

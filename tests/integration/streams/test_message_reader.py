@@ -1,5 +1,6 @@
 """Blobs read back by position from a real broker: several at once, over gaps and markers, and in bounded time."""
 
+import asyncio
 from collections.abc import Sequence
 
 import orjson
@@ -12,7 +13,7 @@ from schemas.sought_blobs import SoughtBlob
 from schemas.windows import Position
 from streams.blob_records import read_unit
 from streams.clients import admin, producer
-from streams.message_reader import read_blobs
+from streams.message_reader import TopicTexts, read_blobs
 from streams.raw_records import RawRecord
 from tests.support.buffer_step import chat
 
@@ -98,3 +99,18 @@ async def test_a_broker_that_does_not_answer_in_time_leaves_the_question_open(ka
     assert (await read_blobs(away, [blob], timeout_s=DEADLINE_S))[blob].absence == "unanswered"
     assert (await read_blobs(kafka, [blob], timeout_s=0.0))[blob].absence == "unanswered"
     assert await read_blobs(away, []) == {}
+
+
+async def test_many_who_ask_side_by_side_get_what_they_asked_for(kafka: KafkaSettings) -> None:
+    await send(kafka, [f"a{number}" for number in range(40)], partition=0)
+    wanted = [sought(kafka, f"a{number}", 0, number) for number in range(40)]
+    texts = TopicTexts(kafka, timeout_s=DEADLINE_S)
+    cut_off = asyncio.create_task(texts.read(wanted[:1]))
+    asking = [asyncio.create_task(texts.read([blob])) for blob in wanted]
+    await asyncio.sleep(0)
+    cut_off.cancel()
+    answers = await asyncio.gather(*asking)
+    assert [unit.blob_id for blob, found in zip(wanted, answers, strict=True) if (unit := found[blob].unit)] == [
+        blob.blob_id for blob in wanted
+    ]
+    assert await texts.read([]) == {}
