@@ -230,7 +230,8 @@ async def write_changes(
                 "topic": item.row.topic,
                 "sub_topic": item.row.sub_topic,
                 "op": item.op,
-                "before": None if item.before is None else item.before.content,
+                # Empty where it was deleted, and is not to be kept here either.
+                "before": None if item.before is None else item.before.content or None,
                 "after": None if item.after is None else item.after.content,
                 "why": item.change.why,
                 "revision": revision,

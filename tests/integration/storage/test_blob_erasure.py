@@ -107,7 +107,7 @@ async def test_all_that_rests_on_the_blob_alone_is_gone_and_subscribers_are_told
     assert of_profile["revision"] == of_event["revision"] == state["revision"] == result.revision == 2
     async with engine.connect() as connection:
         (left,) = await read_history(connection, "default", "ann")
-    assert (left.op, left.why, left.after) == ("d", "blob-deleted", None)
+    assert (left.op, left.why, left.before, left.after) == ("d", "blob-deleted", None, None)
 
 
 async def test_an_entry_goes_back_to_what_other_messages_said_and_can_be_deleted_with_them(engine: AsyncEngine) -> None:
