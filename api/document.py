@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api.contract import API_PREFIX, MEMOBASE_ROUTES
+from api.examples import example_of
 from api.refusals import EXAMPLES, MEANINGS, Refusal, refusals_of
 
 DESCRIPTION: Final = """\
@@ -37,7 +38,6 @@ _TAGS: Final = (
 )
 _METHODS: Final = ("get", "put", "post", "delete")
 _JSON: Final = "application/json"
-_MAX_DEPTH: Final = 12
 _MALFORMED: Final[dict[str, Any]] = {
     "description": "What was sent is no HTTP request, or has more than 64 KiB of path and query.",
     "content": {"text/plain": {"schema": {"type": "string"}, "example": "Invalid HTTP request received."}},
@@ -148,39 +148,3 @@ def _refusal(number: int, description: str | None = None) -> dict[str, Any]:
 
 def _headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any], depth: int = 0) -> Any:
-    """A value that fits: the schema's own example or default where it has one, else the plainest one."""
-    if "$ref" in schema:
-        return example_of(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas, depth)
-    for key in ("const", "example"):
-        if key in schema:
-            return schema[key]
-    if schema.get("examples"):
-        return schema["examples"][0]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    options = schema.get("anyOf") or schema.get("oneOf")
-    if options:
-        real = [option for option in options if option.get("type") != "null"]
-        return example_of((real or options)[0], schemas, depth + 1)
-    if "default" in schema and schema.get("type") != "array":
-        return schema["default"]
-    if schema.get("type") == "object":
-        properties = schema.get("properties", {})
-        return {name: example_of(item, schemas, depth + 1) for name, item in properties.items()}
-    if schema.get("type") == "array":
-        return [example_of(schema["items"], schemas, depth + 1)] if depth < _MAX_DEPTH and "items" in schema else []
-    return _PLAIN.get((schema.get("type"), schema.get("format")), _PLAIN.get((schema.get("type"), None)))
-
-
-_PLAIN: Final[Mapping[tuple[Any, Any], Any]] = {
-    ("string", None): "text",
-    ("string", "uuid"): "0b6f7b7e-4d4f-4c39-9d4d-6a3f5f0f8d11",
-    ("string", "date-time"): "2026-11-20T10:00:00Z",
-    ("string", "date"): "2026-11-20",
-    ("integer", None): 1,
-    ("number", None): 0.5,
-    ("boolean", None): True,
-}

@@ -1,7 +1,7 @@
 """What the reading routes take as parameters, and what they answer."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,18 +142,17 @@ class TokenReport(BaseModel):
     counted_by: str
 
 
+CONTEXT_EXAMPLE: Final = (
+    "---\n# Memory\nUnless the user has relevant queries, do not actively mention those "
+    "memories in the conversation.\n## User Current Profile:\n- basic_info::name: Gus\n\n## Past Events:\n"
+    "- User bought a car. [mention 2024/04/30] // event\n---\n"
+)
+
+
 class ContextAnswer(BaseModel):
     """A text for a prompt. `profiles` and `events` only with `format=json`, `tokens` only with `token_report`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "context": "---\n# Memory\nUnless the user has relevant queries, do not actively mention those "
-                "memories in the conversation.\n## User Current Profile:\n- basic_info::name: Gus\n\n## Past Events:\n"
-                "- User bought a car. [mention 2024/04/30] // event\n---\n"
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": {"context": CONTEXT_EXAMPLE}})
 
     context: str
     profiles: list[ProfileItem] | None = None

@@ -8,7 +8,14 @@ from api.envelope import Envelope, JsonResponse, ok
 from api.errors import ApiError
 from api.inputs import UserId
 from api.lines import gist_line
-from api.models.reading import ChosenProfileQuery, ContextAnswer, ContextQuery, ProfileAnswer, profile_item
+from api.models.reading import (
+    CONTEXT_EXAMPLE,
+    ChosenProfileQuery,
+    ContextAnswer,
+    ContextQuery,
+    ProfileAnswer,
+    profile_item,
+)
 from api.packing import compose
 from api.query_models import described, in_query
 from api.reading import Context, chosen_profile, context_language, packed_context
@@ -22,7 +29,7 @@ router = new_router("reading")
 _TEXT_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The context; as plain text with `format=text`.",
-        "content": {"text/plain": {"schema": {"type": "string"}}},
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": CONTEXT_EXAMPLE}},
     }
 }
 
