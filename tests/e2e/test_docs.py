@@ -34,6 +34,9 @@ VARIABLES: Final = "variables"
 # As the settings' defaults, which the pages show.
 BROKER: Final = "127.0.0.1:9092"
 DATABASE: Final = "postgresql+asyncpg://postgres@127.0.0.1:5432/memostream"
+# The port is another one where this is taken; the file in the data folder says which.
+GATEWAY: Final = "http://127.0.0.1:8019"
+GATEWAY_FILE: Final = "gateway-url"
 # Where Ollama listens; a scripted endpoint takes its place, with vectors as long as those of nomic-embed-text.
 MODEL_ENDPOINT: Final = "http://127.0.0.1:11434/v1"
 MODEL_DIMENSION: Final = 768
@@ -96,6 +99,9 @@ class Reader:
     def with_addresses(self, text: str) -> str:
         """The text with the addresses of the system that runs in the folder now, where it has the default ones."""
         text = text.replace(MODEL_ENDPOINT, self.model_endpoint)
+        gateway = self.folder / DATA / GATEWAY_FILE
+        if gateway.exists():
+            text = text.replace(GATEWAY, gateway.read_text(encoding="utf-8").strip())
         addresses = read_addresses(self.folder / DATA)
         if addresses is None:
             return text
