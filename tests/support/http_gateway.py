@@ -1,6 +1,6 @@
 """The gateway inside a test's own process: real routes on a real database, all that needs Kafka or a model away."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
@@ -22,14 +22,22 @@ ROOT_TOKEN = "root-of-this-test"
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 
 
-class Away:
-    """Stands for any part that does not answer at the moment."""
+class Failing:
+    """Stands for any part of a gateway; whatever it is asked, it raises an error."""
+
+    def __init__(self, error: Callable[[], Exception]) -> None:
+        self._error = error
 
     def __getattr__(self, name: str) -> Any:
-        async def call(*_: object, **__: object) -> Any:
-            raise RetryLater("away, as this test wants it")
+        return self
 
-        return call
+    def __call__(self, *_: object, **__: object) -> Any:
+        raise self._error()
+
+
+def away() -> RetryLater:
+    """What a part answers that is not there at the moment."""
+    return RetryLater("away, as this test wants it")
 
 
 def gateway_on(engine: AsyncEngine, settings: Settings | None = None, **parts: Any) -> Gateway:
@@ -46,8 +54,8 @@ def gateway_on(engine: AsyncEngine, settings: Settings | None = None, **parts: A
         "reader": None,
         "count_tokens": len,
     }
-    away = {field.name: Away() for field in fields(Gateway) if field.default_factory is MISSING}
-    return Gateway(**{**away, **known, **parts})
+    others = {field.name: Failing(away) for field in fields(Gateway) if field.default_factory is MISSING}
+    return Gateway(**{**others, **known, **parts})
 
 
 @asynccontextmanager
