@@ -65,15 +65,17 @@ def main() -> None:
     options = parser.parse_args()
     # aiokafka tells of every try at a broker that is away.
     logging.disable(logging.ERROR)
-    judged = uvloop.run(_measure(options))
+    judged, written_after_all = uvloop.run(_measure(options))
     RESULTS_FILE.parent.mkdir(exist_ok=True)
-    RESULTS_FILE.write_bytes(orjson.dumps(_document(options, judged), option=orjson.OPT_INDENT_2))
-    _show(judged)
+    document = _document(options, judged, written_after_all)
+    RESULTS_FILE.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    _show(judged, written_after_all)
     print(f"\nwritten to {RESULTS_FILE}")
     sys.exit(0 if all(one.is_kept for one in judged) else 1)
 
 
-async def _measure(options: argparse.Namespace) -> list[Judged]:
+async def _measure(options: argparse.Namespace) -> tuple[list[Judged], int]:
+    """The runs, and how many records were written although their callers were refused."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = EmbeddedKafka(folder / "broker", progress=print)
@@ -90,7 +92,7 @@ async def _measure(options: argparse.Namespace) -> list[Judged]:
             await _until_ready(url)
             load = await stack.enter_async_context(inserter(url, TOKEN, options.connections))
             # Connections to Postgres and Kafka, and code that runs for the first time.
-            await load.insert(inserts_of(options.connections, options.users, 1))
+            warm_up = await load.insert(inserts_of(options.connections, options.users, 1))
             print(f"{options.inserts:,} inserts over {options.connections} connections")
             steady = await load.insert(inserts_of(options.inserts, options.users, 2))
             print("the same while the broker restarts")
@@ -102,11 +104,15 @@ async def _measure(options: argparse.Namespace) -> list[Judged]:
 
             restarted = await load.insert_during(restart(), inserts_of(options.inserts, options.users, 3))
             print("flushing, and looking at what became of each")
-            await _flush(environment, folder)
-            return [
+            await _command(environment, folder, "flush", "--all", "--timeout-s", str(FLUSH_S))
+            judged = [
                 Judged(name, run, Counter(await load.states(run.of("stored"))))
                 for name, run in (("steady", steady), ("broker restarted", restarted))
             ]
+            audit = orjson.loads(await _command(environment, folder, "audit", "--json"))
+            blobs = sum(count for outcome, count in audit["counts"].items() if outcome != "command")
+            answered = sum(len(run.of("stored")) for run in (warm_up, steady, restarted))
+            return judged, blobs - answered
 
 
 def _environment(broker: EmbeddedKafka, postgres: EmbeddedPostgres, port: int) -> dict[str, str]:
@@ -151,13 +157,15 @@ async def _until_ready(url: str) -> None:
             await asyncio.sleep(POLL_S)
 
 
-async def _flush(environment: Mapping[str, str], folder: Path) -> None:
-    arguments = ("flush", "--all", "--timeout-s", str(FLUSH_S))
+async def _command(environment: Mapping[str, str], folder: Path, *arguments: str) -> bytes:
+    """What a `memostream` command prints; raises RuntimeError if it fails."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli.main", *arguments, env=environment, cwd=folder
+        sys.executable, "-m", "cli.main", *arguments, env=environment, cwd=folder, stdout=asyncio.subprocess.PIPE
     )
-    if await process.wait():
-        raise RuntimeError("flush --all failed")
+    printed, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"memostream {arguments[0]} failed")
+    return printed
 
 
 def _free_port() -> int:
@@ -166,7 +174,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _document(options: argparse.Namespace, judged: Sequence[Judged]) -> dict[str, Any]:
+def _document(options: argparse.Namespace, judged: Sequence[Judged], written_after_all: int) -> dict[str, Any]:
     return {
         "benchmark": "inserts",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -181,6 +189,7 @@ def _document(options: argparse.Namespace, judged: Sequence[Judged]) -> dict[str
         "connections": options.connections,
         "users": options.users,
         "broker_away_s": options.away_s,
+        "refused_but_written": written_after_all,
         "memobase": {"inserts_per_s": MEMOBASE_PER_S, "failures": MEMOBASE_FAILED},
         "results": [
             {
@@ -200,7 +209,7 @@ def _document(options: argparse.Namespace, judged: Sequence[Judged]) -> dict[str
     }
 
 
-def _show(judged: Sequence[Judged]) -> None:
+def _show(judged: Sequence[Judged], written_after_all: int) -> None:
     columns = ("ids", "503", "else", "applied", "ids/s", "p50 ms", "p95 ms")
     print(f"\n{'':24}" + "".join(f"{column:>10}" for column in columns))
     for one in judged:
@@ -217,6 +226,7 @@ def _show(judged: Sequence[Judged]) -> None:
         print(f"{one.name:24}" + "".join(f"{cell:>10}" for cell in cells))
         for why, count in Counter(answer.why for answer in run.of("failed")).most_common():
             print(f"  {count:,} failed: {why}")
+    print(f"of those with 503, {written_after_all:,} were written after all")
     print(f"{'Memobase, without extraction':48}{'':16}{MEMOBASE_PER_S:>10}")
     print(f"  {MEMOBASE_FAILED}")
 
