@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, exists, func, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas import headers
@@ -73,6 +73,7 @@ async def erase_blob(
     slots, redacted_events = await _redacted(connection, user, blob_id, window_ids)
     revision = user.revision + 1
     decided = await _write_slots(connection, user, slots, outgoing, revision)
+    await _forget_edits(connection, user, [item.event.event_id for item in redacted_events])
     changed = [item for item in redacted_events if item.is_changed]
     for item in changed:
         await _write_event(connection, item)
@@ -240,8 +241,6 @@ def _decide(row: ProfileRow, slot: RedactedSlot, now: datetime) -> DecidedChange
 
 async def _write_event(connection: AsyncConnection, item: RedactedEvent) -> None:
     event = item.event
-    # Edits by hand are kept as the whole event.
-    await connection.execute(delete(edit_history).where(edit_history.c.event_id == event.event_id))
     if item.is_gone:
         await connection.execute(delete(events).where(events.c.event_id == event.event_id))
         return
@@ -260,6 +259,23 @@ async def _write_event(connection: AsyncConnection, item: RedactedEvent) -> None
             profile_delta=list(event.profile_delta),
             embedding=None if event.summary is None else events.c.embedding,
         )
+    )
+
+
+async def _forget_edits(connection: AsyncConnection, user: LockedUser, event_ids: Sequence[UUID]) -> None:
+    """Leave of edits by hand that they were made, not what the events said.
+
+    Of an event that was removed by hand nobody can say any more what its summary was of, so these are among them.
+    """
+    is_there = exists(select(1).where(events.c.event_id == edit_history.c.event_id))
+    await connection.execute(
+        update(edit_history)
+        .where(
+            *_of(user, edit_history),
+            edit_history.c.kind == "event",
+            edit_history.c.event_id.in_(event_ids) | ~is_there,
+        )
+        .values(before=null(), after=null())
     )
 
 

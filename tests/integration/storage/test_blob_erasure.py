@@ -17,10 +17,14 @@ from schemas.windows import MessageId, Unit
 from storage.applying import UnitsMoved
 from storage.blob_erasure import Erasure, erase_blob
 from storage.browsing import read_events, read_history, read_profile_entries
+from storage.editing import Edits
+from storage.editing_events import EventEdit, EventText, change_event, remove_event
+from storage.editing_profiles import remove_entry
 from storage.holding import hold
-from storage.reading import look_up_units
+from storage.reading import look_up_units, read_profile
 from storage.tables import (
     blobs,
+    edit_history,
     events,
     gists,
     held_windows,
@@ -62,7 +66,7 @@ async def published(engine: AsyncEngine, kind: str) -> list[dict[str, Any]]:
 
 async def text_anywhere(engine: AsyncEngine, words: str) -> list[str]:
     """Tables, less what waits to be published, that hold the words."""
-    tables = [blobs, events, gists, held_windows, profile_history, profiles, units, users]
+    tables = [blobs, edit_history, events, gists, held_windows, profile_history, profiles, units, users]
     found = []
     async with engine.connect() as connection:
         for table in tables:
@@ -220,3 +224,27 @@ async def test_a_blob_that_is_being_applied_while_it_is_deleted_is_left_out(engi
 async def test_a_window_that_lost_its_only_blob_comes_to_its_end(engine: AsyncEngine) -> None:
     await apply_once(engine, application(window()))
     assert await rows_of(engine, ledger, "outcome") == [("empty",)]
+
+
+async def test_what_was_edited_or_removed_by_hand_keeps_no_word_of_the_blob_either(engine: AsyncEngine) -> None:
+    edit = EventEdit(EventText("by hand", ("a line by hand",)))
+    for blob_id, offset in (("b1", 1), ("b2", 2)):
+        memory = update(change(f"slot_{blob_id}", None, SECRET, message_id=f"{blob_id}/0"), summary=SECRET)
+        async with engine.connect() as connection:
+            revision = (await read_profile(connection, "default", "ann")).revision
+        await apply_once(engine, application(window(unit(blob_id, offset)), read_revision=revision, memory=memory))
+    async with engine.connect() as connection:
+        removed, changed = [event.event_id for event in await read_events(connection, "default", "ann", 5)]
+        (first, _) = await read_profile_entries(connection, "default", "ann")
+    async with engine.begin() as connection:
+        edits = Edits(connection, NOW, uuid4, 1 << 20)
+        await remove_event(edits, "default", "ann", removed)
+        await change_event(edits, "default", "ann", changed, edit)
+        await remove_entry(edits, "default", "ann", first.profile_id)
+    for blob_id in ("b1", "b2"):
+        await erase(engine, blob_id)
+    assert await text_anywhere(engine, SECRET) == []
+    assert await count_of(engine, edit_history) == 2
+    async with engine.connect() as connection:
+        (event,) = await read_events(connection, "default", "ann", 5)
+    assert (event.summary, [line.text for line in event.gists]) == ("by hand", ["a line by hand"])
