@@ -177,11 +177,11 @@ def test_the_change_stream_shows_one_project_from_wherever_it_begins(town: Town)
         own = stream.send(client)
         assert tells(own, BLOG)
         assert not tells(own, SHOP)
-        for user_id in ("zoe", "ann", "shop/zoe", "blog/zoe", "*"):
+        for user_id in ("zoe", "shop/zoe"):
             told = client.get(stream.path, params=httpx.QueryParams([*stream.query, ("user_id", user_id)]))
             assert not tells(told, SHOP)
-            assert tells(told, BLOG) or user_id != "zoe"
-        for cursor in (cursors[0], cursors[len(cursors) // 2], cursors[-1]):
+            assert tells(told, BLOG) is (user_id == "zoe")
+        for cursor in (cursors[0], cursors[-1]):
             assert not tells(stream.send(client, headers={"Last-Event-ID": cursor}), SHOP)
 
 
@@ -189,17 +189,16 @@ def test_every_route_asks_for_a_token_that_holds(town: Town, system: RunningSyst
     revoked = system.token("shop")
     system.shell.call("project", "revoke", "shop", revoked)
     wrong = (None, "", "Bearer", "Bearer wrong", f"Bearer {town.shop.token}0", f"Bearer {revoked}", town.shop.token)
-    for gateway in town.gateways:
-        with httpx.Client(base_url=gateway.url) as client:
-            for call in operations(town.document, town.shop.ids):
-                for authorization in wrong:
-                    headers = {} if authorization is None else {"Authorization": authorization}
-                    response = call.send(client, headers=headers)
-                    if call.template in OPEN:
-                        assert response.status_code == 200, call.name
-                    else:
-                        assert (response.status_code, response.json()["errno"]) == (401, 401), call.name
-                    assert not tells(response, SHOP), call.name
+    with httpx.Client(base_url=system.url) as client:
+        for call in operations(town.document, town.shop.ids):
+            for authorization in wrong:
+                headers = {} if authorization is None else {"Authorization": authorization}
+                response = call.send(client, headers=headers)
+                if call.template in OPEN:
+                    assert response.status_code == 200, call.name
+                else:
+                    assert (response.status_code, response.json()["errno"]) == (401, 401), call.name
+                assert not tells(response, SHOP), call.name
 
 
 def test_what_acts_on_the_installation_is_for_root_alone(town: Town) -> None:
@@ -213,13 +212,12 @@ def test_what_acts_on_the_installation_is_for_root_alone(town: Town) -> None:
 def test_a_project_that_is_suspended_is_closed_on_every_route(town: Town, system: RunningSystem) -> None:
     token = system.token("closed")
     system.shell.call("project", "suspend", "closed")
-    for gateway in town.gateways:
-        with gateway.client(token) as client:
-            for call in operations(town.document, Ids()):
-                if call.template not in OPEN:
-                    response = call.send(client)
-                    assert (response.status_code, response.json()["errno"]) == (401, 401), call.name
-                    assert response.json()["errmsg"] == "403: the project is suspended"
+    with system.client(token) as client:
+        for call in operations(town.document, Ids()):
+            if call.template not in OPEN:
+                response = call.send(client)
+                assert (response.status_code, response.json()["errno"]) == (401, 401), call.name
+                assert response.json()["errmsg"] == "403: the project is suspended"
 
 
 def test_a_stream_that_is_open_ends_when_its_token_is_revoked(town: Town, system: RunningSystem) -> None:
