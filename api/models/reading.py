@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.inputs import Flag
 from schemas.records import UtcDatetime
 
+# More than any memory holds; a share of a number that no float holds could not be computed.
+MAX_TOKENS: Final = (1 << 31) - 1
+
 Topics = Annotated[list[str], Field(max_length=1000)]
 
 
@@ -53,7 +56,10 @@ class ContextQuery(TopicQuery):
     """What goes into a context."""
 
     max_token_size: int = Field(
-        1000, description="Tokens of profile and events together at most; the words around them are not counted."
+        1000,
+        ge=-MAX_TOKENS,
+        le=MAX_TOKENS,
+        description="Tokens of profile and events together at most; the words around them are not counted.",
     )
     profile_event_ratio: float = Field(0.6, description="The profile's share, above 0 and up to 1.")
     fill_window_with_events: Flag = Field(False, description="Whether events may take what the profile leaves.")
