@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from aiohttp import web
 from pydantic import Field, ValidationError
+from yarl import URL
 
 from schemas.buffer_views import BufferView
 from schemas.errors import ConfigurationError, RetryLater
@@ -82,8 +83,8 @@ class BufferService:
 
     async def answer(self, request: web.Request) -> web.Response:
         """One question."""
-        given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        if not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
             return _response(401, Answer(reason="the token is not this worker's"))
         try:
             question = Question.model_validate_json(await request.read())
@@ -122,7 +123,9 @@ async def serve_buffers(settings: WorkerSettings, kafka: KafkaSettings) -> Async
                 f"({type(error).__name__}): choose another, or another worker.internal_host"
             ) from error
         port = runner.addresses[0][1]
-        service.url = settings.internal_url or _url(await _reachable(settings.internal_host, kafka), port)
+        url = settings.internal_url or _url(await _reachable(settings.internal_host, kafka), port)
+        # In the one form that Faust, too, tells the other workers.
+        service.url = str(URL(url)).rstrip("/")
         yield service
     finally:
         await runner.cleanup()

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 from pydantic_core import PydanticSerializationError
 
@@ -38,29 +38,30 @@ log = structlog.get_logger()
 async def message_log(
     kafka: KafkaSettings, buffer: BufferSettings, timeout_s: float
 ) -> AsyncIterator["KafkaMessageLog"]:
-    """A log that opens in the background: it needs no broker to begin. What was sent is flushed on leaving."""
+    """A log that opens in the background: it needs no broker to begin. What was sent is flushed on leaving.
+
+    An error that nobody expected ends the block, too.
+    """
     opened = KafkaMessageLog(kafka, buffer, timeout_s)
-    keeping = asyncio.create_task(opened.keep_open(), name="message-log")
-    try:
-        yield opened
-    finally:
-        keeping.cancel()
-        await asyncio.wait([keeping])
-        await opened.close()
-        # Cancelled, or else it has ended with what nobody expected.
-        if not keeping.cancelled():
-            keeping.result()
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(opened.keep_open(), name="message-log")
+        try:
+            yield opened
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+            await opened.close()
 
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A started producer. `dropped` is done when what has not been acknowledged yet is given up; `delivered_at_s` is
-    when the broker acknowledged something last."""
+    """A started producer. `dropped` is done when what has not been acknowledged yet is given up; `heard_at_s` is when
+    the broker answered it last."""
 
     client: AIOKafkaProducer
     partitions: int
     dropped: "asyncio.Future[None]"
-    delivered_at_s: float = float("-inf")
+    heard_at_s: float
 
 
 class KafkaMessageLog:
@@ -131,8 +132,6 @@ class KafkaMessageLog:
                 "too-large",
                 f"it has {len(value)} bytes as JSON, buffer.max_blob_bytes is {self._buffer.max_blob_bytes}",
             )
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
         current: _Open | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -140,7 +139,7 @@ class KafkaMessageLog:
                 return await self._deliver(current, user_id.encode(), value)
         except TimeoutError as error:
             # A broker that answers others is not away; then the record stays with the producer, which goes on trying.
-            if current is not None and current.delivered_at_s < began_s:
+            if current is not None and asyncio.get_running_loop().time() - current.heard_at_s > self._timeout_s / 2:
                 self._give_up(current, AWAY)
             raise RetryLater(AWAY, RETRY_AFTER_S) from error
 
@@ -149,14 +148,12 @@ class KafkaMessageLog:
         sent_ms = time.time_ns() // 1_000_000
         try:
             metadata = await self._acknowledged(current, key, value, partition, sent_ms)
-        except MessageSizeTooLargeError as error:
-            raise InvalidRecord("too-large", "the topic takes no record of this size") from error
-        # After any other error a producer may have lost its place in the partition's sequence, and delivers nothing.
+        # After an error a producer may have lost its place in the partition's sequence, and delivers nothing.
         except KafkaError as error:
             name = type(error).__name__
             self._give_up(current, f"Kafka, sending: {name}")
             raise RetryLater(f"Kafka, sending: {name}", RETRY_AFTER_S) from error
-        current.delivered_at_s = asyncio.get_running_loop().time()
+        current.heard_at_s = asyncio.get_running_loop().time()
         if metadata.offset < 0:
             # Sent twice, and the broker has forgotten where it lies: nobody could wait for it.
             raise RetryLater("Kafka, sending: the broker does not tell where the record lies", RETRY_AFTER_S)
@@ -198,7 +195,8 @@ class KafkaMessageLog:
             if client is not None:
                 await _abort(client)
             raise
-        self._current = _Open(client, partitions, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        self._current = _Open(client, partitions, loop.create_future(), loop.time())
         self._is_open.set()
         log.info("producer.opened", partitions=partitions)
 

@@ -94,7 +94,7 @@ async def test_what_was_sent_is_seen_buffered_and_then_in_the_window_that_a_flus
             (worker,) = await read_workers(connection, settings.kafka.topic_prefix)
         question = b'{"project_id": "default", "user_id": "u1"}'
         async with aiohttp.ClientSession() as session:
-            for headers in ({}, {"Authorization": "Bearer guessed"}):
+            for headers in ({}, {"Authorization": "Bearer guessed"}, {"Authorization": "Bearer gu\u00e9ssed"}):
                 async with session.post(f"{worker.url}{VIEW_PATH}", data=question, headers=headers) as answer:
                     assert (answer.status, "b1" in await answer.text()) == (401, False)
             known = {"Authorization": f"Bearer {worker.token}"}
@@ -127,8 +127,8 @@ async def test_a_port_that_is_taken_is_named(settings: Settings) -> None:
         with pytest.raises(ConfigurationError, match=f"worker.internal_port {port}"):
             async with serve_buffers(WorkerSettings(internal_port=port), settings.kafka):
                 pass
-    async with serve_buffers(WorkerSettings(internal_url="http://worker.example:80"), settings.kafka) as service:
-        assert service.url == "http://worker.example:80"
+    async with serve_buffers(WorkerSettings(internal_url="http://Worker.example:80/"), settings.kafka) as service:
+        assert service.url == "http://worker.example"
 
 
 async def test_owners_answer_for_their_own_through_freezes_and_kills(
