@@ -104,6 +104,8 @@ async def _measure(database_url: str, folder: Path, options: argparse.Namespace)
     machine = _machine()
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     loaded = await _loaded(database_url, folder, size, language, options.load_minutes * 60)
+    if not loaded.users:
+        raise SystemExit("nothing was loaded in that time: allow more --load-minutes")
     settings = _settings_document(database_url, size.dimension)
     chance = random.Random(SEED)
     users = [user_id(chance.randrange(loaded.users)) for _ in range(PATHS)]
