@@ -40,12 +40,12 @@ log = structlog.get_logger()
 
 async def chosen_profile(scope: Scope, user_id: str, query: ChosenProfileQuery) -> list[Entry]:
     """The entries that a request asks for. Raises ApiError for parameters that are wrong."""
-    wanted = replace(filter_of(query), top_k=query.topk, max_tokens=query.max_token_size)
-    talk = chats(query.chats_str)
+    topics, talk = filter_of(query), chats(query.chats_str)
     async with scope.connection() as connection:
         entries = await read_as_of(connection, scope, user_id, query.as_of)
     if talk:
-        entries = await picked(scope, arrange(entries, filter_of(query)), talk)
+        entries = await picked(scope, arrange(entries, topics), talk)
+    wanted = replace(topics, top_k=query.topk, max_tokens=query.max_token_size)
     return choose(entries, wanted, scope.gateway.count_tokens)
 
 
