@@ -46,6 +46,8 @@ class TopicTexts:
         self._kafka = kafka
         self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(READINGS_AT_ONCE)
+        # Apart, for whoever asks for what is not there must not keep texts from others.
+        self._turns_of_windows = asyncio.Semaphore(READINGS_AT_ONCE)
         self._asked: list[_Asked] = []
 
     @property
@@ -66,8 +68,8 @@ class TopicTexts:
         return await asked.found
 
     async def unfinished(self, project_id: str, user_id: str) -> Sequence[Window]:
-        """As `read_unfinished`, in the same turns."""
-        async with self._turns:
+        """As `read_unfinished`, so many at a time."""
+        async with self._turns_of_windows:
             return await read_unfinished(self._kafka, project_id, user_id, timeout_s=self._timeout_s)
 
     async def _read_for_all(self) -> None:

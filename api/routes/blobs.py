@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final
 import structlog
 from fastapi import Header, Path, Query
 
+from api.blob_texts import read_blob
 from api.envelope import Envelope, JsonResponse, ok
 from api.errors import ApiError
-from api.finding import list_blobs, locate, read_blob
+from api.finding import list_blobs, locate
 from api.inputs import BlobId, Flag, UserId
 from api.inserting import Insertion, conflict_of, insertion_of
 from api.models.blobs import BlobBody, BlobIds, BlobStateAnswer, InsertedBlob, StoredBlob
