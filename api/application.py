@@ -1,5 +1,6 @@
 """The gateway as an ASGI application: its routes, and what is done to every request."""
 
+from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -26,7 +27,6 @@ from api.routes import (
 )
 from schemas.errors import MemostreamError
 
-VERSION: Final = "0.1.0"
 # One line a module of api/routes.
 ROUTERS: Final = (
     # Routes are tried in their order, and these are asked for most.
@@ -58,7 +58,7 @@ def described_app() -> FastAPI:
     """The routes alone, which answer nothing yet."""
     app = DescribedApp(
         title="memostream",
-        version=VERSION,
+        version=version("memostream"),
         redirect_slashes=False,
         # Short names for those who generate clients.
         generate_unique_id_function=lambda route: route.name,

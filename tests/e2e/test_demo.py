@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import httpx
 import orjson
 import psutil
 import pytest
@@ -55,6 +56,11 @@ def test_up_serves_the_other_commands_until_it_is_interrupted(shell: CommandLine
         second = shell.run("up", fails=True)
         assert second.exit_code == 2
         assert "is in use by process" in second.stderr
+        url, token = ((folder / name).read_text().strip() for name in ("gateway-url", "root-token"))
+        answer = httpx.get(f"{url}/api/v1/users/context/ann", headers={"Authorization": f"Bearer {token}"})
+        assert "Bergen" in answer.json()["data"]["context"]
+        assert f"{url}/api/v1/users/context/ann" in system.output()
+        assert token not in system.output()
         with shell.background("watch", until="watching; Ctrl-C stops") as watch:
             assert watch.stop(signal.SIGINT) == 130
             assert "Traceback" not in watch.output()
