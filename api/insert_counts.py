@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from schemas.errors import RetryLater
+from schemas.errors import MemostreamError
 from storage.project_usage import Inserts
 
 log = structlog.get_logger()
@@ -48,7 +48,14 @@ class InsertCounter:
             return
         try:
             await self._add({key: Inserts(number, stored[key]) for key, number in calls.items()})
-        except RetryLater as error:
-            self._calls += calls
-            self._stored += stored
+        except MemostreamError as error:
+            self._put_back(calls, stored)
             log.warning("inserts.counting_put_off", reason=str(error))
+        except asyncio.CancelledError:
+            # Whoever stops the gateway flushes once more.
+            self._put_back(calls, stored)
+            raise
+
+    def _put_back(self, calls: Counter[tuple[str, date]], stored: Counter[tuple[str, date]]) -> None:
+        self._calls += calls
+        self._stored += stored
