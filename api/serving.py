@@ -22,7 +22,10 @@ log = structlog.get_logger()
 
 
 def open_socket(settings: ApiSettings) -> socket.socket:
-    """A socket on `api.host` and `api.port` that does not listen yet; ConfigurationError unless both are free."""
+    """A socket on `api.host` and `api.port`; raises ConfigurationError unless both are free.
+
+    It listens at once, for two that are only bound may share a port; who calls before the start is over waits.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -31,6 +34,7 @@ def open_socket(settings: ApiSettings) -> socket.socket:
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind(address)
+            opened.listen(BACKLOG)
         except OSError:
             opened.close()
             raise

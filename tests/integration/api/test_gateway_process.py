@@ -159,6 +159,12 @@ def test_another_port_is_taken_where_the_default_one_is_not_free_and_none_is_con
             open_place(ApiSettings(port=taken))
 
 
+def test_two_that_start_at_the_same_time_do_not_share_a_port() -> None:
+    default = ApiSettings.model_construct(_fields_set=set(), port=free_port())
+    with open_place(default) as first, open_place(default) as second:
+        assert first.getsockname() != second.getsockname()
+
+
 def test_a_host_may_be_a_name_or_an_address_of_either_kind() -> None:
     for host in ("localhost", "127.0.0.1", "0.0.0.0"):
         with open_socket(ApiSettings(host=host, port=free_port())) as opened:
