@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, exists, func, insert, null, select, update
+from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas import headers
@@ -15,14 +15,14 @@ from schemas.memory import SlotChange
 from schemas.windows import MessageId, Window
 from storage.blob_redaction import RedactedEvent, RedactedSlot, blob_of, redact_event, redact_slot
 from storage.browsing import HistoryRow, read_event, read_profile_history
+from storage.edit_history import empty_edits, read_written
 from storage.holding import held_record
-from storage.locking import LockedUser, count_on, lock_user
+from storage.locking import LockedUser, count_on, live_rows, lock_user
 from storage.outbox import append_rows
 from storage.outgoing import Outgoing, change_source
 from storage.profile_writing import DecidedChange, ProfileRow, read_rows, write_changes
 from storage.tables import (
     blobs,
-    edit_history,
     events,
     gists,
     held_windows,
@@ -73,7 +73,7 @@ async def erase_blob(
     slots, redacted_events = await _redacted(connection, user, blob_id, window_ids)
     revision = user.revision + 1
     decided = await _write_slots(connection, user, slots, outgoing, revision)
-    await _forget_edits(connection, user, [item.event.event_id for item in redacted_events])
+    await empty_edits(connection, user, [item.event.event_id for item in redacted_events])
     changed = [item for item in redacted_events if item.is_changed]
     for item in changed:
         await _write_event(connection, item)
@@ -151,12 +151,12 @@ async def _redacted(
 ) -> tuple[dict[UUID, RedactedSlot], list[RedactedEvent]]:
     """Every profile entry and event that the blob has a part in, without all blobs that are erased by now."""
     touched = select(profile_history.c.profile_id).where(
-        *_of(user, profile_history), _cites(profile_history.c.message_ids, blob_id)
+        *live_rows(user, profile_history), _cites(profile_history.c.message_ids, blob_id)
     )
     profile_ids = set((await connection.scalars(touched)).all())
     histories = await read_profile_history(connection, user.project_id, user.user_id, profile_ids)
     in_events = select(events.c.event_id).where(
-        *_of(user, events),
+        *live_rows(user, events),
         _cites(events.c.message_ids, blob_id) | is_of_windows(events.c.window_ids, window_ids),
     )
     found = []
@@ -168,13 +168,14 @@ async def _redacted(
     cited |= {blob_of(identifier) for event in found for identifier in event.message_ids}
     erased = await _erased_of(connection, user, cited | {blob_id})
     slots = {profile_id: redact_slot(rows, erased) for profile_id, rows in histories.items()}
-    return slots, [redact_event(event, erased) for event in found]
+    by_hand = await read_written(connection, user, [event.event_id for event in found])
+    return slots, [redact_event(event, erased, by_hand.get(event.event_id, ())) for event in found]
 
 
 async def _erased_of(connection: AsyncConnection, user: LockedUser, blob_ids: Iterable[str]) -> set[str]:
     """Those of the blobs that are erased as a whole."""
     query = select(units.c.blob_id).where(
-        *_of(user, units),
+        *live_rows(user, units),
         units.c.state == "erased",
         units.c.message_index == WHOLE,
         units.c.blob_id == func.any(bindparam("blob_ids", sorted(blob_ids), ARRAY(Text))),
@@ -197,7 +198,7 @@ async def _write_slots(
         await connection.execute(
             update(profile_history)
             .where(profile_history.c.history_id == row.history_id)
-            .values(before=row.before, op=row.op, quotes=quotes_to_json(row.quotes))
+            .values(before=row.before, after=row.after, op=row.op, quotes=quotes_to_json(row.quotes))
         )
     rows = {row.profile_id: row for row in await _profile(connection, user)} if slots else {}
     decided = [
@@ -233,7 +234,7 @@ def _decide(row: ProfileRow, slot: RedactedSlot, now: datetime) -> DecidedChange
         after=slot.value,
         why=BLOB_DELETED,
         # Of what holds now, so that it goes with that.
-        message_ids=tuple(MessageId(name) for name in (() if last is None else last.message_ids)),
+        message_ids=tuple(MessageId(name) for name in slot.message_ids),
         occurred_at=row.occurred_at if last is None else last.occurred_at,
     )
     return DecidedChange(change.op, before, after, change)
@@ -262,33 +263,8 @@ async def _write_event(connection: AsyncConnection, item: RedactedEvent) -> None
     )
 
 
-async def _forget_edits(connection: AsyncConnection, user: LockedUser, event_ids: Sequence[UUID]) -> None:
-    """Leave of edits by hand that they were made, not what the events said.
-
-    Of an event that was removed by hand nobody can say any more what its summary was of, so these are among them.
-    """
-    is_there = exists(select(1).where(events.c.event_id == edit_history.c.event_id))
-    await connection.execute(
-        update(edit_history)
-        .where(
-            *_of(user, edit_history),
-            edit_history.c.kind == "event",
-            edit_history.c.event_id.in_(event_ids) | ~is_there,
-        )
-        .values(before=null(), after=null())
-    )
-
-
 async def _profile(connection: AsyncConnection, user: LockedUser) -> list[ProfileRow]:
     return sorted(await read_rows(connection, user), key=lambda row: (row.topic, row.sub_topic))
-
-
-def _of(user: LockedUser, table: Any) -> tuple[ColumnElement[bool], ...]:
-    return (
-        table.c.project_id == user.project_id,
-        table.c.user_id == user.user_id,
-        table.c.generation == user.live_generation,
-    )
 
 
 def _cites(message_ids: Any, blob_id: str) -> ColumnElement[bool]:

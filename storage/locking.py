@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, Table, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -67,6 +67,15 @@ async def lock_known_user(connection: AsyncConnection, project_id: str, user_id:
     )
     row = (await connection.execute(lock)).one_or_none()
     return None if row is None else LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation)
+
+
+def live_rows(user: LockedUser, table: Table) -> tuple[ColumnElement[bool], ...]:
+    """The user's rows of a table, those of the live generation."""
+    return (
+        table.c.project_id == user.project_id,
+        table.c.user_id == user.user_id,
+        table.c.generation == user.live_generation,
+    )
 
 
 async def count_on(connection: AsyncConnection, user: LockedUser, *, revision: int, seq: int, now: datetime) -> None:

@@ -19,7 +19,7 @@ from storage.blob_erasure import Erasure, erase_blob
 from storage.browsing import read_events, read_history, read_profile_entries
 from storage.editing import Edits
 from storage.editing_events import EventEdit, EventText, change_event, remove_event
-from storage.editing_profiles import remove_entry
+from storage.editing_profiles import change_entry, remove_entry
 from storage.holding import hold
 from storage.reading import look_up_units, read_profile
 from storage.tables import (
@@ -248,3 +248,23 @@ async def test_what_was_edited_or_removed_by_hand_keeps_no_word_of_the_blob_eith
     async with engine.connect() as connection:
         (event,) = await read_events(connection, "default", "ann", 5)
     assert (event.summary, [line.text for line in event.gists]) == ("by hand", ["a line by hand"])
+
+
+async def test_what_was_moved_or_tagged_by_hand_keeps_no_word_of_the_blob(engine: AsyncEngine) -> None:
+    memory = update(change("company", None, SECRET, message_id="b1/0"), summary=SECRET)
+    await apply_once(engine, application(window(unit("b1", 1)), memory=memory))
+    async with engine.connect() as connection:
+        (event,) = await read_events(connection, "default", "ann", 5)
+        (entry,) = await read_profile_entries(connection, "default", "ann")
+    async with engine.begin() as connection:
+        edits = Edits(connection, NOW, uuid4, 1 << 20)
+        await change_entry(edits, "default", "ann", entry.profile_id, entry.content, ("career", "employer"))
+        await change_event(
+            edits, "default", "ann", event.event_id, EventEdit(tags=[{"tag": "written", "value": "by hand"}])
+        )
+    await erase(engine, "b1")
+    assert await text_anywhere(engine, SECRET) == []
+    async with engine.connect() as connection:
+        assert await read_profile_entries(connection, "default", "ann") == []
+        (left,) = await read_events(connection, "default", "ann", 5)
+    assert (left.summary, left.tags) == (None, [{"tag": "written", "value": "by hand"}])

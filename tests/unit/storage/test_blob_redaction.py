@@ -78,6 +78,35 @@ def test_what_was_written_by_hand_stays() -> None:
     assert value_without({"a"}, *history) == "ACME Inc."
 
 
+def moved(number: int, content: str) -> list[HistoryRow]:
+    """An entry that somebody took to another slot as it was."""
+    left, entered = row(number, content, None), row(number + 1, None, content)
+    return [left, replace(entered, revision=left.revision, topic="career")]
+
+
+def test_an_entry_that_was_only_moved_by_hand_goes_with_the_blob_that_it_rests_on() -> None:
+    history = [row(1, None, "Acme", "a"), *moved(2, "Acme")]
+    slot = redact_slot(history, {"a"})
+    assert (slot.value, slot.is_changed, slot.removed) == (None, True, (1, 3))
+    assert [(item.before, item.after) for item in slot.rewritten] == [(None, None)]
+
+
+def test_an_entry_that_was_moved_goes_back_in_its_new_slot_and_goes_with_the_last_blob() -> None:
+    history = [row(1, None, "Acme", "b"), row(2, "Acme", "Initech", "a"), *moved(3, "Initech")]
+    slot = redact_slot(history, {"a"})
+    assert (slot.value, slot.is_changed, slot.removed, slot.message_ids) == ("Acme", True, (2,), ("b/0",))
+    assert [(item.before, item.after) for item in slot.rewritten] == [("Acme", None), (None, "Acme")]
+    rewritten = {item.history_id: item for item in slot.rewritten}
+    left = [rewritten.get(item.history_id, item) for item in history if item.history_id not in slot.removed]
+    assert redact_slot([*left, row(5, None, "Acme", "b", op="u")], {"a", "b"}).value is None
+
+
+def test_an_entry_that_was_moved_and_rewritten_stays() -> None:
+    left, entered = moved(2, "Acme")
+    history = [row(1, None, "Acme", "a"), left, replace(entered, after="Initech")]
+    assert redact_slot(history, {"a"}).value == "Initech"
+
+
 def test_an_entry_that_was_deleted_stays_deleted() -> None:
     history = [row(1, None, "Acme", "b"), row(2, "Acme", "Hooli", "a"), row(3, "Hooli", None, "a")]
     slot = redact_slot(history, {"a"})
@@ -141,12 +170,23 @@ def test_an_event_that_only_summed_up_a_conversation_goes_with_any_blob_of_it() 
     assert redact_event(event([]), {"a"}).is_gone
 
 
-def test_an_event_that_was_edited_by_hand_keeps_what_was_written() -> None:
+def test_an_event_keeps_what_somebody_wrote_of_it_and_nothing_else() -> None:
     edited = replace(event([replace(gist(1, "a"), message_ids=(), quotes=())], "a"), updated_at=NOW)
-    redacted = redact_event(edited, {"a"})
+    redacted = redact_event(edited, {"a"}, {"summary"})
     assert not redacted.is_gone
     assert (redacted.event.summary, len(redacted.event.gists)) == ("all of it", 1)
-    assert redacted.event.profile_delta == []
+    assert (redacted.event.tags, redacted.event.profile_delta) == ([], [])
+
+
+def test_an_event_that_was_tagged_by_hand_keeps_its_tags_and_loses_what_the_blob_said() -> None:
+    redacted = redact_event(replace(event([gist(1, "a")], "a"), updated_at=NOW), {"a"}, {"tags"})
+    assert not redacted.is_gone
+    assert (redacted.event.summary, redacted.event.gists) == (None, ())
+    assert redacted.event.tags == [{"tag": "mood", "value": "glad"}]
+
+
+def test_an_event_of_which_an_edit_left_nothing_of_its_own_goes() -> None:
+    assert redact_event(replace(event([gist(1, "a")], "a"), updated_at=NOW), {"a"}).is_gone
 
 
 def test_a_second_look_at_an_event_changes_nothing() -> None:
