@@ -1,6 +1,7 @@
 """The form of every answer: `{"data", "errno", "errmsg"}`, as Memobase's clients read it."""
 
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, Field
@@ -23,7 +24,7 @@ class JsonResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content)
+        return orjson.dumps(content, default=_of_driver)
 
 
 def ok(data: Any = None) -> JsonResponse:
@@ -33,6 +34,13 @@ def ok(data: Any = None) -> JsonResponse:
 
 def error_body(errno: int, errmsg: str) -> dict[str, Any]:
     return {"data": None, "errno": errno, "errmsg": errmsg}
+
+
+def _of_driver(value: Any) -> Any:
+    # asyncpg has a class of its own for them, which orjson does not know.
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be answered")
 
 
 def _plain(data: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a caller is told when something goes wrong, and with which status."""
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from starlette.requests import Request
@@ -26,7 +26,7 @@ class ApiError(MemostreamError):
         self.retry_after_s = retry_after_s
 
 
-def translated_error(error: MemostreamError, request_id: str) -> ApiError:
+def translated_error(error: Exception, request_id: str) -> ApiError:
     """By what the caller can do: change the request (400, 404, 409), try again (503), or report it (500)."""
     if isinstance(error, ApiError):
         return error
@@ -48,7 +48,6 @@ def internal_error(request_id: str) -> ApiError:
 
 def error_response(error: ApiError, scope: Scope) -> JsonResponse:
     """On Memobase's routes HTTP 200 with the number in the body, as its clients expect; on ours the number, too."""
-    scope["memostream.errno"] = error.errno
     headers = {}
     if error.errno == 503:
         headers["Retry-After"] = str(max(DEFAULT_RETRY_S, math.ceil(error.retry_after_s or 0)))
@@ -56,11 +55,19 @@ def error_response(error: ApiError, scope: Scope) -> JsonResponse:
     return JsonResponse(error_body(error.errno, error.errmsg), status, headers)
 
 
+def answer_to(error: Exception, scope: Scope) -> JsonResponse:
+    """The answer, whatever was raised; leaves number and reason in the scope for the line in the log."""
+    request_id: str = scope["memostream.request_id"]
+    is_known = isinstance(error, MemostreamError)
+    told = translated_error(error, request_id) if is_known else internal_error(request_id)
+    if told.errno == 500:
+        log.error("request.failed", request_id=request_id, route=template_of(scope), exc_info=error)
+    scope["memostream.errno"] = told.errno
+    # Of our own errors the text says what is away, and quotes nothing.
+    scope["memostream.reason"] = str(error) if is_known else None
+    return error_response(told, scope)
+
+
 async def answer_error(request: Request, error: Exception) -> JsonResponse:
     """The handler of MemostreamError and its children."""
-    known: Any = error
-    request_id: str = request.scope["memostream.request_id"]
-    told = translated_error(known, request_id)
-    if told.errno == 500:
-        log.error("request.failed", request_id=request_id, route=template_of(request.scope), exc_info=error)
-    return error_response(told, request.scope)
+    return answer_to(error, request.scope)

@@ -11,9 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import PROJECT_HEADER, Authenticator
 from api.contract import template_of
-from api.errors import ApiError, error_response, internal_error, translated_error
+from api.errors import ApiError, answer_to
 from api.segments import routed_path
-from schemas.errors import MemostreamError
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -48,14 +47,11 @@ class RequestFrame:
 
         try:
             await self._app(scope, receive, framed)
-        except MemostreamError as error:
-            if status:
-                raise
-            await error_response(translated_error(error, request_id), scope)(scope, receive, framed)
-        except Exception as error:
-            log.error("request.failed", request_id=request_id, route=template_of(scope), exc_info=error)
+        except Exception as error:  # noqa: BLE001 - the edge: a caller is told, and the process goes on
+            answer = answer_to(error, scope)
+            # Half an answer cannot become another one; the server cuts the connection.
             if not status:
-                await error_response(internal_error(request_id), scope)(scope, receive, framed)
+                await answer(scope, receive, framed)
         finally:
             _log_answer(scope, request_id, status, time.perf_counter() - began)
 
@@ -142,6 +138,7 @@ def _log_answer(scope: Scope, request_id: str, status: int, duration_s: float) -
         log.info(
             "request.refused",
             errno=errno,
+            reason=scope.get("memostream.reason"),
             method=method,
             route=route,
             project_id=project_id,
@@ -152,6 +149,7 @@ def _log_answer(scope: Scope, request_id: str, status: int, duration_s: float) -
         log.warning(
             "request.unserved",
             errno=errno,
+            reason=scope.get("memostream.reason"),
             method=method,
             route=route,
             project_id=project_id,

@@ -246,16 +246,23 @@ async def test_the_log_has_a_line_of_every_request_and_nothing_that_was_said(cli
     with capture_logs() as logged:
         await client.get(f"/api/v1/users/{SAID}", headers={"X-Request-ID": "first", "X-Memostream-Project": "shop"})
         await client.get(f"/api/v1/users/{'x' * 300}?chats_str={SAID}")
-        raised["error"] = RetryLater(SAID)
+        raised["error"] = RetryLater("Postgres, reading: ConnectionRefusedError")
+        await client.get("/api/v1/users/ann")
+        raised["error"] = ValueError(SAID)
         await client.get("/api/v1/users/ann")
     assert [(event["event"], event["log_level"]) for event in logged] == [
         ("request.answered", "debug"),
         ("request.refused", "info"),
         ("request.unserved", "warning"),
+        ("request.failed", "error"),
+        ("request.unserved", "warning"),
     ]
     assert logged[0]["route"] == "/api/v1/users/{user_id}"
     assert (logged[0]["request_id"], logged[0]["project_id"]) == ("first", "shop")
-    assert [event.get("errno") for event in logged] == [None, 422, 503]
+    assert [event.get("errno") for event in logged] == [None, 422, 503, None, 500]
+    assert logged[2]["reason"] == "Postgres, reading: ConnectionRefusedError"
+    # What the log shows of an exception is for its processor to decide.
+    assert logged[3].pop("exc_info") is raised["error"]
     assert "Oslo" not in str(logged)
 
 
