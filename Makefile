@@ -68,6 +68,10 @@ bench-read: $(DEV) ## Requests a second of profile, context and search over HTTP
 bench-search: $(DEV) ## How often search finds what a user said, by meaning, by words and by both; ARGS="--memories 10"
 	$(BIN)/python -m benchmarks.search $(ARGS)
 
+.PHONY: bench-search-speed
+bench-search-speed: $(DEV) ## How long a search takes by rows of the user, and what half precision brings
+	$(BIN)/python -m benchmarks.search_speed $(ARGS)
+
 .PHONY: bench-inserts
 bench-inserts: $(DEV) ## Inserts over 256 connections, also while the broker restarts; ARGS="--connections 64"
 	$(BIN)/python -m benchmarks.inserts $(ARGS)
