@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
-from sqlalchemy import ColumnElement, exists, func, select, union, update
+from sqlalchemy import Select, Table, exists, func, select, union, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -170,12 +170,15 @@ async def has_tokens(connection: AsyncConnection) -> bool:
 async def read_projects(connection: AsyncConnection, project_id: str | None = None) -> list[ProjectRow]:
     """Every known project in the order of their ids, or one of them; of each its tokens, the oldest first."""
 
-    def _named(column: ColumnElement[str]) -> ColumnElement[bool]:
-        return column.is_not(None) if project_id is None else column == project_id
+    def known_in(table: Table) -> Select[Any]:
+        ids = select(table.c.project_id)
+        if project_id is None:
+            return ids
+        # One row is enough, and there may be very many users.
+        one = ids.where(table.c.project_id == project_id).limit(1).subquery()
+        return select(one.c.project_id)
 
-    names = union(
-        *(select(table.c.project_id).where(_named(table.c.project_id)) for table in (projects, project_tokens, users))
-    ).subquery()
+    names = union(*(known_in(table) for table in (projects, project_tokens, users))).subquery()
     query = (
         select(names.c.project_id, projects.c.suspended_at, projects.c.profile_config.is_not(None).label("has_config"))
         .select_from(names)
@@ -184,11 +187,9 @@ async def read_projects(connection: AsyncConnection, project_id: str | None = No
     )
     rows = (await connection.execute(query)).all()
     of_project: dict[str, list[TokenRow]] = {}
-    tokens = (
-        select(project_tokens)
-        .where(_named(project_tokens.c.project_id))
-        .order_by(project_tokens.c.created_at, project_tokens.c.token_id)
-    )
+    tokens = select(project_tokens).order_by(project_tokens.c.created_at, project_tokens.c.token_id)
+    if project_id is not None:
+        tokens = tokens.where(project_tokens.c.project_id == project_id)
     for row in (await connection.execute(tokens)).all():
         token = TokenRow(row.token_id, row.project_id, row.label, row.created_at, row.revoked_at)
         of_project.setdefault(row.project_id, []).append(token)
