@@ -13,6 +13,7 @@ from api.searching import AWAY, UNKNOWN
 from schemas.errors import ContentRejected, RetryLater
 from schemas.settings import Settings
 from schemas.settings_api import ApiSettings
+from storage.row_security import prepare_role
 from tests.support.http_gateway import NOW, client_of, gateway_on
 from tests.support.memories import Meanings, Memories
 
@@ -234,6 +235,18 @@ async def test_an_empty_query_and_parameters_out_of_range_are_refused(http: http
             assert (await http.get(f"{PREFIX}/{path}", params=asked)).status_code == 422, (path, query)
     for path in ("event/search/ann", "event_gist/search/ann", "search/ann"):
         assert (await http.get(f"{PREFIX}/{path}", params={"query": "  "})).json()["errno"] == 400
+
+
+async def test_with_row_level_security_a_search_sees_its_own_project(engine: AsyncEngine, embedder: Meanings) -> None:
+    await prepare_role(engine)
+    await Memories(engine).event("a dog", "a dog", tags=[("mood", "glad")])
+    await Memories(engine, project_id="other").event("another dog", "another dog", tags=[("mood", "glad")])
+    settings = Settings(api=ApiSettings(row_level_security=True))
+    async with client_of(gateway_on(engine, settings, embedder=embedder)) as http:
+        assert [item["content"] for item in (await data_of(http, "search/ann", query="dog"))["results"]] == ["a dog"]
+        assert len((await data_of(http, "event/search/ann", query="dog"))["events"]) == 1
+        assert len((await data_of(http, "event_gist/search/ann", query="dog"))["gists"]) == 1
+        assert len((await data_of(http, "event_tags/search/ann", tags="mood"))["events"]) == 1
 
 
 async def test_a_user_who_is_not_known_has_nothing(http: httpx.AsyncClient) -> None:

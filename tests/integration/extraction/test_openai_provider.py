@@ -57,6 +57,18 @@ async def test_embeddings_are_unit_length_and_belong_to_their_texts(server: Scri
     assert server.calls[-1].body["encoding_format"] == "base64"
 
 
+async def test_a_new_slot_is_embedded_in_the_call_of_its_window_and_a_merged_one_is_not(
+    server: ScriptedOpenAI, make: Make
+) -> None:
+    extractor = make(server)
+    for held, slots in ((Profile(), ["interest foods: likes figs"]), (profile(slot("likes tea")), [])):
+        update = await extractor.merge(await extractor.extract(CONVERSATION, held, POLICY), held, POLICY)
+        assert [text for text, _ in update.extraction.slot_embeddings] == slots
+        for text, vector in update.extraction.slot_embeddings:
+            np.testing.assert_allclose(vector, scripted.embedding_of(text, server.dimension), rtol=1e-6)
+    assert server.count("embed") == 2
+
+
 async def test_embeddings_sent_as_lists_are_read_too(make: Make) -> None:
     async with ScriptedOpenAI(base64_embeddings=False) as server:
         extractor = make(server)

@@ -5,12 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from schemas.memory import slot_text
 from storage.search import KINDS, Narrowing, Search, search
-from storage.tables import gists, profiles, users
-from tests.integration.storage.builders import rows_of
+from storage.tables import events, gists, profiles, users
+from tests.integration.storage.builders import application, apply_once, change, rows_of, unit, window
+from tests.integration.storage.builders import update as memory_update
 from tests.support.memories import SAID, Memories, meaning
 
 HOSTILE = (
@@ -189,6 +191,21 @@ async def test_hostile_questions_are_words_like_others(engine: AsyncEngine) -> N
         assert set(found) <= {f"it said {other}" for other in HOSTILE}
         narrowed = replace(wanted("said", "keyword"), narrowing=Narrowing(tags=(question,), session_id=question))
         assert await texts(engine, narrowed) == []
+
+
+async def test_what_an_extraction_writes_is_found_with_its_session(engine: AsyncEngine) -> None:
+    sent = unit("b1")
+    sent = sent.model_copy(update={"content": {**sent.content, "session_id": "s1"}})
+    learned = memory_update(change("pets", None, "a dog"), change("tea", None, "green"), gists=["walks the dog"])
+    embedded = ((slot_text("work", "pets", "a dog"), meaning("dog")),)
+    learned = replace(learned, extraction=replace(learned.extraction, slot_embeddings=embedded))
+    await apply_once(engine, application(window(sent), memory=learned))
+    assert await texts(engine, wanted("puppy", "vector", kinds=("profile",))) == ["a dog"]
+    assert await texts(engine, wanted("dog", "keyword", narrowing=Narrowing(session_id="s1"))) == ["walks the dog"]
+    assert await rows_of(engine, events, "session_ids") == [(["s1"],)]
+    async with engine.connect() as connection:
+        query = select(profiles.c.content).where(profiles.c.embedding.is_(None))
+        assert list((await connection.execute(query)).scalars()) == ["green"]
 
 
 async def test_a_text_that_changes_loses_its_embedding_and_is_to_be_embedded_again(engine: AsyncEngine) -> None:
