@@ -5,9 +5,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from api.errors import ApiError
+from api.idempotency import keyed_id
 from api.models.blobs import BlobBody
-from schemas.identity import derived_uuid
-from schemas.records import Blob, Command, check_id, parse_record
+from schemas.records import Blob, Command, parse_record
 from storage.units import UnitBook
 
 # Lists that Memobase takes empty, and one item that makes the rest of the blob be looked at.
@@ -32,7 +32,7 @@ def insertion_of(body: BlobBody, project_id: str, user_id: str, key: str | None,
 
     An id in the body is stronger than the header: it is the blob's own.
     """
-    blob_id = body.id or (str(fresh) if key is None else idempotent_id(project_id, user_id, key))
+    blob_id = body.id or (str(fresh) if key is None else keyed_id(key, "idempotency", project_id, user_id))
     data = body.blob_data
     name, item = _LISTS.get(body.blob_type, ("", {}))
     is_empty = bool(name) and data.get(name) == []
@@ -50,15 +50,6 @@ def insertion_of(body: BlobBody, project_id: str, user_id: str, key: str | None,
     if isinstance(blob, Command):
         raise TypeError("a body holds no command")
     return Insertion(blob, blob_id, body.id is not None or key is not None, is_empty)
-
-
-def idempotent_id(project_id: str, user_id: str, key: str) -> str:
-    """The id of whatever is sent under this key for this user: UUIDv5, so that a retry names the same blob."""
-    try:
-        check_id(key)
-    except ValueError as error:
-        raise ApiError(400, f"Idempotency-Key: {error}") from None
-    return str(derived_uuid("idempotency", project_id, user_id, key))
 
 
 def conflict_of(insertion: Insertion, book: UnitBook, buffered_hash: str | None) -> ApiError | None:

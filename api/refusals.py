@@ -27,7 +27,7 @@ MEANINGS: Final[Mapping[int, str]] = {
     501: "this is switched off here",
     503: "broker, database, worker or model is away; Retry-After says when to try again",
     504: "it was not done in time, and goes on; the same call again waits for it",
-    520: "the entry's attributes do not hold",
+    520: "the entry's attributes do not hold, or the text could not be extracted and was parked",
 }
 
 EXAMPLES: Final[Mapping[int, str]] = {
@@ -56,11 +56,11 @@ _OWN: Final[Mapping[tuple[str, str], Sequence[int]]] = {
     ("GET", "/users/{user_id}"): (404,),
     ("PUT", "/users/{user_id}"): (404,),
     ("DELETE", "/users/{user_id}"): (404,),
-    ("POST", "/blobs/insert/{user_id}"): (409, 504),
+    ("POST", "/blobs/insert/{user_id}"): (409,),
     ("GET", "/blobs/{user_id}/{blob_id}"): (404,),
     ("GET", "/blobs/{user_id}/{blob_id}/state"): (404,),
     ("POST", "/users/profile/{user_id}"): (404, 520),
-    ("POST", "/users/profile/import/{user_id}"): (409, 504),
+    ("POST", "/users/profile/import/{user_id}"): (409, 504, 520),
     ("PUT", "/users/profile/{user_id}/{profile_id}"): (404, 409, 520),
     ("DELETE", "/users/profile/{user_id}/{profile_id}"): (404,),
     ("POST", "/users/buffer/{user_id}/{buffer_type}"): (504,),

@@ -1,44 +1,35 @@
 """Blobs: inserted into Kafka, found wherever they are, and deleted with what memory holds of them alone."""
 
-import asyncio
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import Header, Path, Query
+from fastapi import Path, Query
 
 from api.blob_texts import read_blob
 from api.envelope import Envelope, JsonResponse, ok
 from api.errors import ApiError
 from api.finding import list_blobs, locate
+from api.idempotency import IdempotencyKey
 from api.inputs import BlobId, Flag, UserId
-from api.inserting import Insertion, conflict_of, insertion_of
+from api.inserting import Insertion, insertion_of
 from api.models.blobs import BlobBody, BlobIds, BlobStateAnswer, InsertedBlob, StoredBlob
 from api.routing import new_router
 from api.scope import Scope, ScopeDep
-from api.waiting import Waited, recorded_state, wait_for_blob
+from api.sending import send_once
+from api.waiting import Waited, wait_for_blob
 from schemas.errors import InvalidRecord, RetryLater
-from schemas.records import MAX_ID_BYTES, BlobType
+from schemas.records import BlobType
+from schemas.windows import Position
 from storage.blob_erasure import erase_blob
-from storage.reading import look_up_units
 
 MAX_PAGE_SIZE: Final = 10_000
 MAX_PAGE: Final = 1_000_000
-# An insert needs neither Postgres nor a worker, and waits no longer for what they know.
-LOOK_TIMEOUT_S: Final = 1.0
 
 log = structlog.get_logger()
 router = new_router("blobs")
 
 PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Blobs of a page.")]
 Page = Annotated[int, Query(ge=0, le=MAX_PAGE, description="Number of the page, from 0 on.")]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        max_length=MAX_ID_BYTES,
-        description="Sent again with the same key and content, a call changes nothing and answers the same id.",
-    ),
-]
 Wait = Annotated[
     Flag,
     Query(
@@ -126,38 +117,8 @@ async def list_user_blobs(
 
 
 async def _insert(scope: Scope, user_id: str, insertion: Insertion, *, wait: bool) -> InsertedBlob:
-    gateway = scope.gateway
-    waited = await _known(scope, user_id, insertion) if insertion.is_named else None
-    if waited is None:
-        position = await gateway.message_log.send_blob(insertion.blob)
-        gateway.recent.note(scope.project_id, user_id, position)
-        waited = Waited("unread")
-        if wait:
-            waited = await wait_for_blob(scope, user_id, insertion.blob_id, position)
+    waited = await send_once(scope, user_id, insertion)
+    if isinstance(waited, Position):
+        position = waited
+        waited = await wait_for_blob(scope, user_id, insertion.blob_id, position) if wait else Waited("unread")
     return InsertedBlob(id=insertion.blob_id, chat_results=waited.results, state=waited.state, reason=waited.reason)
-
-
-async def _known(scope: Scope, user_id: str, insertion: Insertion) -> Waited | None:
-    """Where the blob stands already, so that it need not be sent once more; None if it must be, also if parked.
-
-    Raises ApiError where another blob has the id. Inserting needs Kafka alone: what cannot be looked up now, and what
-    arrives side by side, is told apart later, by the buffer and by extraction.
-    """
-    buffered_hash = None
-    try:
-        async with asyncio.timeout(LOOK_TIMEOUT_S):
-            async with scope.connection() as connection:
-                book = await look_up_units(connection, scope.project_id, user_id, {insertion.blob_id})
-            if not book.recorded:
-                view = await scope.gateway.buffers.view(scope.project_id, user_id)
-                buffered = view.buffered(insertion.blob_id)
-                buffered_hash = None if buffered is None else buffered.content_hash
-        conflict = conflict_of(insertion, book, buffered_hash)
-        if conflict is not None:
-            raise conflict
-        if buffered_hash is not None:
-            return Waited("buffered")
-        recorded = recorded_state(book, insertion.blob_id)
-        return recorded if recorded is not None and recorded.state == "applied" else None
-    except (RetryLater, TimeoutError):
-        return None

@@ -8,12 +8,14 @@ from fastapi import Path, Query
 
 from api.envelope import Envelope, JsonResponse, ok
 from api.finding import list_by_state
+from api.idempotency import IdempotencyKey
 from api.inputs import Flag, UserId
 from api.inserting import insertion_of
 from api.models.blobs import BlobBody, BufferIds, ChatModal, ImportBody
-from api.routes.blobs import IdempotencyKey, Page, PageSize
+from api.routes.blobs import Page, PageSize
 from api.routing import new_router
 from api.scope import Scope, ScopeDep
+from api.sending import require_taken, send_once
 from api.waiting import wait_for_command
 from schemas.blob_states import BlobState
 from schemas.records import BlobType, Command
@@ -100,7 +102,8 @@ async def import_profile(
 ) -> JsonResponse:
     """The text is extracted as a message of the user's, in a window of its own; the answer comes when that is done.
 
-    errno 504 where it takes longer than api.wait_timeout_s: it goes on all the same.
+    errno 504 where it takes longer than api.wait_timeout_s: it goes on all the same, and the same call with the same
+    `Idempotency-Key` waits on. errno 520 where the text was parked.
     """
     if not body.context.strip():
         return ok()
@@ -108,9 +111,9 @@ async def import_profile(
     blob = BlobBody(blob_type="chat", blob_data={"messages": messages})
     insertion = insertion_of(blob, scope.project_id, user_id, idempotency_key, scope.gateway.new_id())
     await _flush(scope, user_id, "chat")
-    position = await scope.gateway.message_log.send_blob(insertion.blob)
-    scope.gateway.recent.note(scope.project_id, user_id, position)
+    await send_once(scope, user_id, insertion)
     await wait_for_command(scope, user_id, await _flush(scope, user_id, "chat"))
+    await require_taken(scope, user_id, insertion)
     return ok()
 
 

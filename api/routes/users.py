@@ -4,11 +4,12 @@ import asyncio
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import Body, Header
+from fastapi import Body
 
 from api.envelope import Envelope, JsonResponse, ok
 from api.errors import ApiError
 from api.hand_edits import NO_USER, editing, require_user
+from api.idempotency import IdempotencyKey, keyed_id
 from api.inputs import UserId
 from api.known_users import find_on_its_way
 from api.models.fields import JsonObject
@@ -16,13 +17,11 @@ from api.models.users import FIELDS, MadeUser, User, UserBody
 from api.routing import new_router
 from api.scope import Scope, ScopeDep
 from schemas.errors import RetryLater
-from schemas.identity import derived_uuid
 from schemas.records import Command
 from schemas.windows import Position, WindowCommand
 from storage.commands import apply_command
 from storage.editing_users import create_user, read_user, replace_fields
 
-MAX_KEY_CHARACTERS: Final = 255
 # For the broker to tell where its topics end.
 OFFSETS_TIMEOUT_S: Final = 10.0
 # For the buffer to let go of a user who is deleted; it will in any case.
@@ -32,18 +31,9 @@ log = structlog.get_logger()
 
 router = new_router("users")
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        max_length=MAX_KEY_CHARACTERS,
-        description="Any text of yours: a call that is sent again with it makes no second user.",
-    ),
-]
-
 
 @router.post("/users", response_model=Envelope[MadeUser], summary="Make a user")
-async def post_user(scope: ScopeDep, body: UserBody, key: IdempotencyKey = None) -> JsonResponse:
+async def post_user(scope: ScopeDep, body: UserBody, idempotency_key: IdempotencyKey = None) -> JsonResponse:
     """A user need not be made: whoever sends a message is one.
 
     The same id with the same data is the same user, so this call may be sent again; with other data it is errno 409. A
@@ -51,8 +41,8 @@ async def post_user(scope: ScopeDep, body: UserBody, key: IdempotencyKey = None)
     """
     if body.id is not None:
         user_id = body.id
-    elif key is not None:
-        user_id = str(derived_uuid("user", scope.project_id, key))
+    elif idempotency_key is not None:
+        user_id = keyed_id(idempotency_key, "user", scope.project_id)
     else:
         user_id = str(scope.gateway.new_id())
     async with editing(scope) as edits:

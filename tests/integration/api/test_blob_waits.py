@@ -8,8 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from api.errors import ApiError
+from api.inserting import insertion_of
+from api.models.blobs import BlobBody
+from api.scope import Scope
+from api.sending import require_taken
 from schemas.buffer_views import BufferedBlob, BufferView, ClosedBlob, ClosedWindow, ParkedRecord
 from schemas.errors import RetryLater
 from schemas.identity import content_hash
@@ -17,6 +23,7 @@ from schemas.records import Blob, Command
 from schemas.settings import ApiSettings, Settings
 from schemas.sought_blobs import Absence, FoundBlob, SoughtBlob
 from schemas.windows import Position, Unit, Window, WindowCommand
+from storage.applying import ParkedUnit
 from storage.holding import BUDGET, hold
 from storage.ledger import LedgerRow, command_ledger_id, record_ledger
 from storage.ledger_waiter import LedgerWaiter
@@ -261,6 +268,15 @@ async def test_a_window_that_changed_nothing_is_one_result_that_says_so(engine: 
         await apply_once(engine, application(window(SAID)))
         nothing: dict[str, Any] = {"event_id": None, "add_profiles": [], "update_profiles": [], "delete_profiles": []}
         assert (await waiting)["chat_results"] == [nothing]
+
+
+async def test_a_text_that_was_parked_is_not_said_to_be_imported(engine: AsyncEngine) -> None:
+    parked = [ParkedUnit(SAID, "content-rejected", "refused", 2)]
+    await apply_once(engine, application(window(SAID), applied=(), parked=parked))
+    insertion = insertion_of(BlobBody.model_validate(BODY), "default", "ann", None, UUID(int=1))
+    with pytest.raises(ApiError, match="content-rejected") as refused:
+        await require_taken(Scope("default", is_root=True, gateway=gateway_on(engine)), "ann", insertion)
+    assert refused.value.errno == 520
 
 
 async def test_a_text_comes_from_the_topic_or_is_said_to_be_gone(engine: AsyncEngine) -> None:

@@ -206,6 +206,14 @@ def test_importing_a_text_answers_when_it_is_in_memory(http: httpx.Client) -> No
     assert data_of(http.post("/users/profile/import/kim", json={"context": "  "})) is None
 
 
+def test_another_text_under_the_same_key_is_not_said_to_be_imported(http: httpx.Client) -> None:
+    path, key = "/users/profile/import/uma", {"Idempotency-Key": "about-uma"}
+    for _ in range(2):
+        assert data_of(http.post(path, json={"context": "I work at Acme"}, headers=key)) is None
+    assert errno_of(http.post(path, json={"context": "My name is Uma"}, headers=key)) == 409
+    assert contents(http, "uma") == ["Acme"]
+
+
 def test_unknown_users_and_blobs_are_empty_or_not_found(http: httpx.Client) -> None:
     assert ids(http, "nobody") == []
     response = http.get(f"/blobs/nobody/{uuid4()}")

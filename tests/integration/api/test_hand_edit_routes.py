@@ -164,6 +164,10 @@ async def test_a_call_that_is_sent_again_with_its_key_makes_one_user(
     assert ids[0] == ids[1] != ids[2]
     assert UUID(ids[0]).version == 5
     assert await count_of(engine, users) == 2
+    # An empty one would be everybody's.
+    empty = await http.post(f"{PREFIX}/users", json={"data": None}, headers={"Idempotency-Key": ""})
+    assert empty.json()["errno"] == 400
+    assert await count_of(engine, users) == 2
 
 
 async def test_a_user_who_exists_is_made_again_with_the_same_data_only(http: httpx.AsyncClient) -> None:
