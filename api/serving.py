@@ -39,8 +39,9 @@ def open_socket(settings: ApiSettings) -> socket.socket:
             opened.close()
             raise
     except OSError as error:
+        why = error.strerror or type(error).__name__
         raise ConfigurationError(
-            f"api.port {settings.port} cannot be listened on at {settings.host} ({type(error).__name__}): "
+            f"api.port {settings.port} cannot be listened on at {settings.host} ({why}): "
             "choose another, or another api.host"
         ) from error
     return opened
