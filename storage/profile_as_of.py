@@ -42,13 +42,17 @@ async def read_entries_as_of(
 def play_back(changes: Iterable[Change]) -> list[Entry]:
     """The entries that are left by changes in their order."""
     entries: dict[UUID, Entry] = {}
+    # An entry that is moved by hand leaves its slot and comes into another at one time, and stays the same entry.
+    gone: dict[tuple[UUID, datetime], Entry] = {}
     for change in changes:
-        known = entries.get(change.profile_id)
+        identifier = change.profile_id
+        known = entries.pop(identifier, None) or gone.pop((identifier, change.recorded_at), None)
         if change.after is None:
-            entries.pop(change.profile_id, None)
+            if known is not None:
+                gone[identifier, change.recorded_at] = known
         elif known is None:
-            entries[change.profile_id] = Entry(
-                profile_id=change.profile_id,
+            entries[identifier] = Entry(
+                profile_id=identifier,
                 topic=change.topic,
                 sub_topic=change.sub_topic,
                 content=change.after,
@@ -56,13 +60,19 @@ def play_back(changes: Iterable[Change]) -> list[Entry]:
                 created_at=change.recorded_at,
                 updated_at=change.recorded_at,
             )
-        # What was only said again is not an update of the entry.
-        elif change.before != change.after or (change.topic, change.sub_topic) != (known.topic, known.sub_topic):
-            entries[change.profile_id] = known._replace(
-                topic=change.topic,
-                sub_topic=change.sub_topic,
-                content=change.after,
-                update_hits=known.update_hits + 1,
-                updated_at=change.recorded_at,
-            )
+        else:
+            entries[identifier] = _changed(known, change, change.after)
     return list(entries.values())
+
+
+def _changed(entry: Entry, change: Change, content: str) -> Entry:
+    if (entry.topic, entry.sub_topic, entry.content) == (change.topic, change.sub_topic, content):
+        # What was only said again is not an update of the entry.
+        return entry
+    return entry._replace(
+        topic=change.topic,
+        sub_topic=change.sub_topic,
+        content=content,
+        update_hits=entry.update_hits + (entry.content != content),
+        updated_at=change.recorded_at,
+    )

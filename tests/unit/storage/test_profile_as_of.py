@@ -46,8 +46,15 @@ def test_a_deleted_entry_is_gone_and_may_come_back() -> None:
     }
 
 
-def test_an_entry_that_was_moved_keeps_its_id() -> None:
-    moved = [change(CITY, "c", None, "Oslo", 0), change(CITY, "u", "Oslo", "Oslo", 1, "life_event/relocation")]
+def test_an_entry_that_was_moved_by_hand_stays_the_same_entry() -> None:
+    moved = [
+        change(CITY, "c", None, "Rome", 0),
+        change(CITY, "u", "Rome", "Oslo", 1),
+        change(CITY, "d", "Oslo", None, 2),
+        change(CITY, "c", None, "Oslo", 2, "life_event/relocation"),
+    ]
     (found,) = play_back(moved)
-    assert (found.topic, found.sub_topic) == ("life_event", "relocation")
-    assert (found.created_at, found.updated_at) == (BEGIN, BEGIN + timedelta(days=1))
+    assert (found.profile_id, found.topic, found.sub_topic) == (CITY, "life_event", "relocation")
+    assert (found.created_at, found.updated_at, found.update_hits) == (BEGIN, BEGIN + timedelta(days=2), 1)
+    (found,) = play_back([*moved[:3], change(CITY, "c", None, "Bergen", 2, "life_event/relocation")])
+    assert (found.content, found.created_at, found.update_hits) == ("Bergen", BEGIN, 2)
