@@ -57,6 +57,7 @@ ELSE to_tsvector('memostream', regexp_replace(memostream_plain(body), '[{CJK}]+'
 """
 
 # English words that say nothing are left out of a question that has others. A lexeme is quoted as tsquery wants it.
+# In the order of the question, so that of a long one the beginning counts.
 _TERMS: Final = f"""
 CREATE FUNCTION memostream_terms(question text) RETURNS tsquery[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN (
@@ -64,18 +65,19 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN (
         SELECT memostream_plain(question) AS body,
                regexp_replace(memostream_plain(question), '[{CJK}]+', ' ', 'g') AS spaced
     ),
-    lexemes AS (
-        SELECT unnest(
-            tsvector_to_array(
-                CASE WHEN length(to_tsvector('pg_catalog.english', spaced)) > 0 OR body <> spaced
-                THEN to_tsvector('pg_catalog.english', spaced) ELSE to_tsvector('memostream', spaced) END
-            ) || coalesce(memostream_parts(body, 2), '{{}}')
-        ) AS lexeme
+    words AS (
+        SELECT CASE WHEN length(to_tsvector('pg_catalog.english', spaced)) > 0 OR body <> spaced
+               THEN to_tsvector('pg_catalog.english', spaced) ELSE to_tsvector('memostream', spaced) END AS vector
         FROM plain
+    ),
+    lexemes AS (
+        SELECT lexeme, positions[1] AS place FROM words, unnest(vector)
+        UNION ALL
+        SELECT part, strpos(body, part) FROM plain, unnest(memostream_parts(body, 2)) AS part
     )
     SELECT coalesce(
         array_agg(
-            ('''' || replace(replace(lexeme, E'\\\\', E'\\\\\\\\'), '''', '''''') || '''')::tsquery ORDER BY lexeme
+            ('''' || replace(replace(lexeme, E'\\\\', E'\\\\\\\\'), '''', '''''') || '''')::tsquery ORDER BY place, lexeme
         ),
         '{{}}'
     )

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.memory import slot_text
 from storage.search import KINDS, Narrowing, Search, search
+from storage.search_statements import MAX_TERMS
 from storage.tables import events, gists, profiles, users
 from tests.integration.storage.builders import application, apply_once, change, rows_of, unit, window
 from tests.integration.storage.builders import update as memory_update
@@ -60,6 +61,14 @@ async def test_a_row_is_found_by_its_words_in_any_script(engine: AsyncEngine) ->
     await Memories(engine).event(None, *dict.fromkeys(SCRIPTS.values()))
     found = {question: (await texts(engine, wanted(question, "keyword")))[:1] for question in SCRIPTS}
     assert found == {question: [line] for question, line in SCRIPTS.items()}
+
+
+@pytest.mark.parametrize("beginning", ["zebra ", "斑馬"])
+async def test_of_a_long_question_the_beginning_counts(engine: AsyncEngine, beginning: str) -> None:
+    await Memories(engine).event(None, "a zebra, 斑馬")
+    rest = " ".join(f"other{number:03}" for number in range(MAX_TERMS))
+    assert await texts(engine, wanted(beginning + rest, "keyword")) == ["a zebra, 斑馬"]
+    assert await texts(engine, wanted(f"{rest} {beginning}", "keyword")) == []
 
 
 async def test_a_word_that_few_rows_have_counts_for_more(engine: AsyncEngine) -> None:
