@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +16,8 @@ from schemas.errors import ConfigurationError
 from schemas.settings import ApiSettings
 
 BACKLOG: Final = 2048
+# A caller that takes nothing of its answer for so long is cut off; otherwise its connection would stay for ever.
+STALLED_MS: Final = 60_000
 # Longer than balancers keep an idle connection, or they would send a request into one that is just being closed.
 KEEP_ALIVE_S: Final = 75
 
@@ -33,6 +36,9 @@ def open_socket(settings: ApiSettings) -> socket.socket:
         opened = socket.socket(family, kind, protocol)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sys.platform == "linux":
+                # Connections have it from here; elsewhere there is no such limit.
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
             opened.bind(address)
             opened.listen(BACKLOG)
         except OSError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.app import NO_TOKEN, NOT_INSECURE, open_gateway, serve
-from api.serving import open_socket
+from api.serving import STALLED_MS, open_socket
 from cli.gateway import at_place, open_place
 from schemas.errors import ConfigurationError
 from schemas.settings import ApiSettings, Settings
@@ -171,6 +172,16 @@ def test_a_host_may_be_a_name_or_an_address_of_either_kind() -> None:
             assert opened.getsockname()[1]
     with pytest.raises(ConfigurationError, match=r"api\.host"):
         open_socket(ApiSettings(host="nobody.invalid"))
+
+
+if sys.platform == "linux":
+
+    def test_a_connection_whose_caller_takes_nothing_does_not_stay() -> None:
+        with open_socket(ApiSettings(port=free_port())) as opened:
+            with socket.create_connection(opened.getsockname()):
+                accepted, _ = opened.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == STALLED_MS
 
 
 async def test_health_is_told_without_a_token_and_fails_with_the_database(engine: AsyncEngine) -> None:
