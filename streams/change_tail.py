@@ -33,7 +33,7 @@ class ChangeTail:
         self._waiting_for: RetryLater | None = None
         self.news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(lambda _: self.announce())
+        self._task.add_done_callback(self._ended)
 
     @property
     def recent(self) -> RecentChanges:
@@ -74,14 +74,21 @@ class ChangeTail:
         self._task.cancel()
         await asyncio.wait([self._task])
 
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            # Readers raise it; there may be none.
+            task.exception()
+        self.announce()
+
     async def _run(self) -> None:
         while True:
             try:
                 async with change_consumer(self._kafka) as self._consumer:
                     await self._follow(self._consumer)
             except RetryLater as error:
+                if str(error) != str(self._waiting_for):
+                    log.warning("changes.waiting", reason=str(error))
                 self._waiting_for = error
-                log.warning("changes.waiting", reason=str(error))
                 await asyncio.sleep(RETRY_S)
             except MemostreamError as error:
                 log.error("changes.stopped", reason=str(error))
@@ -92,6 +99,7 @@ class ChangeTail:
     async def _follow(self, consumer: ChangeConsumer) -> None:
         """Return where a topic has got more partitions."""
         consumer.begin(self._positions(*await consumer.bounds()))
+        self._waiting_for = None
         self.announce()
         while not consumer.is_outgrown:
             records, positions = await consumer.fetch(MAX_RECORDS, POLL_MS)
