@@ -25,14 +25,15 @@ CONNECT_TIMEOUT_S: Final = 10.0
 _ADVISORY_LOCK: Final = 0x6D656D6F
 _UNDEFINED_FILE: Final = "58P01"
 _FEATURE_NOT_SUPPORTED: Final = "0A000"
+_UNDEFINED_OBJECT: Final = "42704"
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 
 async def migrate(database_url: str, *, embedding_dimension: int, embedding_model: str | None = None) -> None:
     """Create or upgrade the schema, all or nothing; concurrent callers wait for one another.
 
-    Raises ConfigurationError if the database cannot be reached, is newer than this program, lacks pgvector,
-    or was made for embeddings of another dimension or, where both are known, of another model.
+    Raises ConfigurationError if the database cannot be reached, is newer than this program, is not in UTF8, lacks
+    pgvector, or was made for embeddings of another dimension or, where both are known, of another model.
     """
     try:
         engine = create_async_engine(
@@ -49,6 +50,7 @@ async def migrate(database_url: str, *, embedding_dimension: int, embedding_mode
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            await _check_encoding(connection)
             await connection.run_sync(_upgrade, embedding_dimension)
             await _check_embeddings(connection, embedding_dimension, embedding_model)
     except CommandError as error:
@@ -83,6 +85,16 @@ def _upgrade(connection: Connection, embedding_dimension: int) -> None:
     command.upgrade(_config(connection=connection, embedding_dimension=embedding_dimension), "head")
 
 
+async def _check_encoding(connection: AsyncConnection) -> None:
+    """Else the first text that is no ASCII could not be taken apart into words, and the worker would end."""
+    encoding = await connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database's encoding is {encoding}, it must be UTF8: create another with ENCODING 'UTF8' and "
+            "TEMPLATE template0"
+        )
+
+
 async def _check_embeddings(connection: AsyncConnection, dimension: int, model: str | None) -> None:
     info = (await connection.execute(select(schema_info))).one()
     if info.embedding_dimension != dimension:
@@ -105,6 +117,10 @@ def _as_configuration_error(error: BaseException) -> ConfigurationError:
     state = sqlstate(error)
     if state in (_UNDEFINED_FILE, _FEATURE_NOT_SUPPORTED):
         return ConfigurationError("the database has no pgvector: install it on the server")
+    if state == _UNDEFINED_OBJECT:
+        return ConfigurationError(
+            "pgvector has no halfvec: install 0.7 or newer on the server, then run ALTER EXTENSION vector UPDATE"
+        )
     if state == _INSUFFICIENT_PRIVILEGE:
         return ConfigurationError(
             "the database user may not create extensions or tables: run CREATE EXTENSION vector as a "

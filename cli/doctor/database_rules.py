@@ -17,6 +17,8 @@ from storage.inspection import Extension, HeldSummary, SchemaState, StoredEmbedd
 CLOCK_SLACK_S: Final = 5.0
 # A relay publishes within a second of a commit; what waits this long is stuck.
 OUTBOX_SLACK_S: Final = 60.0
+# The first with halfvec.
+OLDEST_PGVECTOR: Final = (0, 7)
 # Projects that are named one by one.
 MAX_PROJECTS: Final = 5
 
@@ -48,6 +50,11 @@ def judge_entry(where: str, state: str | None, error: str) -> Finding:
 
 def judge_extension(extension: Extension) -> Finding:
     if extension.installed is not None:
+        if _version(extension.installed) < OLDEST_PGVECTOR:
+            return failed(
+                f"pgvector {extension.installed} has no halfvec",
+                "install 0.7 or newer on the server, then run ALTER EXTENSION vector UPDATE",
+            )
         return ok(f"pgvector {extension.installed}")
     if extension.available is None:
         return failed("the server has no pgvector", "install it on the server (package postgresql-NN-pgvector)")
@@ -60,6 +67,10 @@ def judge_extension(extension: Extension) -> Finding:
         f"pgvector {extension.available} is not in this database yet",
         "run `memostream migrate`, or start a worker: both put it there",
     )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdecimal())
 
 
 def judge_schema(schema: SchemaState) -> Finding:

@@ -93,6 +93,18 @@ async def test_a_database_of_a_newer_program_is_refused(empty_url: str) -> None:
         await migrate(empty_url, embedding_dimension=8)
 
 
+async def test_a_database_of_another_encoding_is_refused(postgres_admin_url: str) -> None:
+    name = f"latin_{uuid.uuid4().hex[:12]}"
+    made = f"CREATE DATABASE \"{name}\" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    await _execute(postgres_admin_url, made)
+    try:
+        url = make_url(postgres_admin_url).set(database=name).render_as_string(hide_password=False)
+        with pytest.raises(ConfigurationError, match=r"encoding is LATIN1, it must be UTF8"):
+            await migrate(url, embedding_dimension=8)
+    finally:
+        await _execute(postgres_admin_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
 async def test_an_unreachable_database_is_a_configuration_error_without_the_address() -> None:
     url = "postgresql+asyncpg://someone:hidden@127.0.0.1:1/nowhere"
     with pytest.raises(ConfigurationError) as caught:

@@ -138,6 +138,8 @@ def test_a_group_of_ours_says_how_far_it_is_behind() -> None:
     ("extension", "level"),
     [
         (Extension("0.8.5", "0.8.5", may_create=False), "ok"),
+        (Extension("0.7.0", "0.8.5", may_create=False), "ok"),
+        (Extension("0.6.2", "0.8.5", may_create=True), "failed"),
         (Extension(None, "0.8.5", may_create=True), "warning"),
         (Extension(None, "0.8.5", may_create=False), "failed"),
         (Extension(None, None, may_create=True), "failed"),
