@@ -15,6 +15,8 @@ from tests.support.ports import free_port
 ROOT_TOKEN = "root-of-this-system"
 # Above the limits that the gateway itself sets.
 TIMEOUT_S = 90.0
+# Two programs begin at once, beside other tests.
+START_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class RunningSystem:
         """A second gateway on the same database and topics, with settings of its own."""
         port = free_port()
         shell = self.shell.with_variables(MEMOSTREAM_API__PORT=str(port), **variables)
-        with shell.background("api", until="gateway.started") as gateway:
+        with shell.background("api") as gateway:
+            gateway.wait_for("gateway.started", START_S)
             yield replace(self, shell=shell, url=f"http://127.0.0.1:{port}", gateway=gateway)
 
     def client(self, token: str = ROOT_TOKEN, **headers: str) -> httpx.Client:
@@ -58,7 +61,7 @@ def running_system(
     )
     # Side by side, for both take a while to begin.
     with shell.background("worker") as worker, shell.background("api") as gateway:
-        worker.wait_for("worker.started")
-        gateway.wait_for("gateway.started")
+        worker.wait_for("worker.started", START_S)
+        gateway.wait_for("gateway.started", START_S)
         yield RunningSystem(shell, f"http://127.0.0.1:{port}", worker, gateway, database_url)
     run_apart(execute(postgres_admin_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
