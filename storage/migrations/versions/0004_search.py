@@ -77,7 +77,8 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN (
     )
     SELECT coalesce(
         array_agg(
-            ('''' || replace(replace(lexeme, E'\\\\', E'\\\\\\\\'), '''', '''''') || '''')::tsquery ORDER BY place, lexeme
+            ('''' || replace(replace(lexeme, E'\\\\', E'\\\\\\\\'), '''', '''''') || '''')::tsquery
+            ORDER BY place, lexeme
         ),
         '{{}}'
     )
