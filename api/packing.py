@@ -96,9 +96,12 @@ def pack(entries: Sequence[Entry], gists: Sequence[RecentGist], budget: Budget, 
 
 
 def compose(packed: Packed, language: Language, template: str | None = None) -> str:
-    """The context in Memobase's words, or in the caller's `template`. Raises InvalidRecord for a stray brace."""
+    """The context in Memobase's words, or in the caller's `template`, unless that is empty.
+
+    Raises InvalidRecord for a stray brace.
+    """
     sections = {"{profile_section}": packed.profile_section, "{event_section}": packed.event_section}
-    return fill(_TEMPLATES[language] if template is None else template, sections)
+    return fill(template or _TEMPLATES[language], sections)
 
 
 def fill(template: str, sections: dict[str, str]) -> str:

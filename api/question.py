@@ -10,11 +10,11 @@ from schemas.memory import Embedding
 NO_EMBEDDINGS = "embeddings are switched off (embedding.enabled), so nothing can be searched for by meaning"
 
 
-async def embed_question(gateway: Gateway, text: str) -> Embedding | None:
+async def embed_question(gateway: Gateway, text: str, *, parameter: str = "query") -> Embedding | None:
     """A vector of unit length; None for a text of which the model knows no word, so that nothing is similar to it.
 
     Raises RetryLater when the endpoint is away or too slow, and ApiError where embeddings are off or the model refuses
-    this text.
+    this text, which came in `parameter`.
     """
     if gateway.embedder is None:
         raise ApiError(501, NO_EMBEDDINGS)
@@ -24,6 +24,6 @@ async def embed_question(gateway: Gateway, text: str) -> Embedding | None:
     except TimeoutError:
         raise RetryLater("the endpoint of embeddings is too slow") from None
     except (ContentRejected, ContextTooLong):
-        raise ApiError(400, "query: the embedding model refuses this text") from None
+        raise ApiError(400, f"{parameter}: the embedding model refuses this text") from None
     vector: Embedding = vectors[0]
     return vector if vector.any() else None

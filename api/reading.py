@@ -51,12 +51,13 @@ async def chosen_profile(scope: Scope, user_id: str, query: ChosenProfileQuery) 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What goes into a context, and how many entries and gists there were to choose from.
+    """What goes into a context, in which language, and how many entries and gists there were to choose from.
 
     `is_searched`: the gists are those that are like the conversation, else the latest.
     """
 
     packed: Packed
+    language: Language
     entries: int
     gists: int
     is_searched: bool
@@ -74,7 +75,11 @@ async def packed_context(scope: Scope, user_id: str, query: ContextQuery) -> Con
     if talk and not query.full_profile_and_only_search_event and budget.profile_tokens:
         found = await picked(scope, found, talk)
     packed = pack(found, gists, budget, scope.gateway.count_tokens)
-    return Context(packed, len(found), len(gists), is_searched=vector is not None)
+    # By what is known of the user and not by what fits, so that a budget does not change it; without the names of
+    # slots, which are Latin in any language.
+    known = [*(entry.content for entry in entries), *(gist.text for gist in gists)]
+    language = await spoken_language(scope, known)
+    return Context(packed, language, len(found), len(gists), is_searched=vector is not None)
 
 
 async def picked(scope: Scope, entries: Sequence[Entry], talk: Sequence[Said]) -> list[Entry]:
@@ -82,8 +87,7 @@ async def picked(scope: Scope, entries: Sequence[Entry], talk: Sequence[Said]) -
     reader = scope.gateway.reader
     if reader is None or not entries:
         return list(entries)
-    policy = await scope.gateway.policies.policy_of(scope.project_id)
-    language = policy.language if policy.language != "auto" else language_of(said.content for said in talk)
+    language = await spoken_language(scope, [said.content for said in talk])
     lines = [profile_line(entry.topic, entry.sub_topic, entry.content) for entry in entries]
     try:
         async with asyncio.timeout(PICK_TIMEOUT_S):
@@ -96,13 +100,11 @@ async def picked(scope: Scope, entries: Sequence[Entry], talk: Sequence[Said]) -
     return [entry for number, entry in enumerate(entries) if number in wanted]
 
 
-async def context_language(scope: Scope, packed: Packed) -> Language:
-    """The project's language, or where it has none the one in which most of the memory is."""
+async def spoken_language(scope: Scope, texts: Sequence[str]) -> Language:
+    """The project's language, or where it has none the one in which most of the texts are."""
     policy = await scope.gateway.policies.policy_of(scope.project_id)
     if policy.language != "auto":
         return policy.language
-    # Without the names of slots, which are Latin in any language.
-    texts = [*(entry.content for entry in packed.entries), *(gist.text for gist in packed.gists)]
     return "en" if all(text.isascii() for text in texts) else language_of(texts)
 
 
@@ -117,8 +119,10 @@ async def _searched_for(scope: Scope, talk: Sequence[Said]) -> Embedding | None:
     """The vector of the last messages; None where nothing is to be searched for, or embeddings are off."""
     if not talk or scope.gateway.embedder is None:
         return None
-    question = "\n".join(said.content for said in talk[-MESSAGES_SEARCHED:])
-    return await embed_question(scope.gateway, question[-MAX_QUESTION_CHARACTERS:])
+    question = "\n".join(said.content for said in talk[-MESSAGES_SEARCHED:]).strip()
+    if not question:
+        return None
+    return await embed_question(scope.gateway, question[-MAX_QUESTION_CHARACTERS:], parameter="chats_str")
 
 
 async def _recall(

@@ -11,10 +11,9 @@ from api.errors import ApiError
 from api.lines import profile_line
 from api.models.reading import ProfileQuery
 from api.profile_filter import choose
-from api.reading import read_as_of
+from api.reading import read_as_of, spoken_language
 from api.reading_inputs import filter_of
 from api.scope import Scope
-from extraction.prompting import language_of
 from extraction.reading import Said
 from schemas.errors import ContentRejected, ContextTooLong, RetryLater
 from schemas.memory import Usage
@@ -44,8 +43,7 @@ async def next_move(
     wanted = replace(filter_of(query), top_k=query.topk, max_tokens=query.max_token_size)
     if not talk:
         return "continue", None
-    policy = await scope.gateway.policies.policy_of(scope.project_id)
-    language = policy.language if policy.language != "auto" else language_of(said.content for said in talk)
+    language = await spoken_language(scope, [said.content for said in talk])
     deadline = asyncio.get_running_loop().time() + MODEL_TIMEOUT_S
     interest = await _asked(scope, "interest", reader.interest(talk, language), deadline)
     if interest.action == "continue":

@@ -18,7 +18,7 @@ from api.models.reading import (
 )
 from api.packing import compose
 from api.query_models import described, in_query
-from api.reading import Context, chosen_profile, context_language, packed_context
+from api.reading import Context, chosen_profile, packed_context
 from api.routing import new_router
 from api.scope import ScopeDep
 from schemas.tokens import ENCODING_NAME, estimate_tokens
@@ -71,7 +71,7 @@ async def get_context(
         raise ApiError(400, "token_report: an answer in plain text has no place for it")
     found = await packed_context(scope, user_id, query)
     packed = found.packed
-    context = compose(packed, await context_language(scope, packed), query.customize_context_prompt)
+    context = compose(packed, found.language, query.customize_context_prompt)
     if query.format == "text":
         return PlainTextResponse(context)
     answer: dict[str, Any] = {"context": context}

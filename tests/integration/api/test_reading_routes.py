@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from schemas.errors import RetryLater
+from schemas.errors import ContentRejected, RetryLater
 from storage.projects import write_project_config
 from tests.integration.storage.builders import application, apply_once, change, unit, update, window
 from tests.support.http_gateway import NOW, client_of
@@ -141,6 +141,16 @@ async def test_without_a_language_of_the_project_a_context_speaks_as_the_memory_
     assert (await asked(client, "context/ann"))["context"].startswith("---\n# 记忆\n")
 
 
+async def test_the_language_of_a_context_does_not_change_with_its_budget(
+    client: httpx.AsyncClient, memories: Memories
+) -> None:
+    await memories.entry("contact_info", "city", "北京", SAID + timedelta(hours=1))
+    await memories.entry("interest", "outdoors", "loves hiking in the mountains", SAID)
+    for budget in (20, 1000):
+        text = (await asked(client, "context/ann", max_token_size=budget))["context"]
+        assert ("- contact_info::city: 北京" in text, text.startswith("---\n# Memory\n")) == (True, True)
+
+
 async def test_a_context_looks_back_so_many_days(client: httpx.AsyncClient, memories: Memories) -> None:
     for days in (1, 30, 400):
         await memories.event(None, f"{days} days ago", recorded=NOW - timedelta(days=days))
@@ -187,6 +197,28 @@ async def test_a_context_may_be_in_the_callers_words(client: httpx.AsyncClient, 
     template = "{{known}} {profile_section}"
     text = (await asked(client, "context/ann", customize_context_prompt=template))["context"]
     assert text == "{known} - interest::drinks: green tea\n- basic_info::name: Ann"
+
+
+async def test_an_empty_template_is_none(client: httpx.AsyncClient, memories: Memories) -> None:
+    await ann(memories)
+    assert await asked(client, "context/ann", customize_context_prompt="") == {"context": WHAT_IS_KNOWN}
+
+
+async def test_a_conversation_without_words_is_not_searched_for(
+    client: httpx.AsyncClient, memories: Memories, meanings: Meanings
+) -> None:
+    await ann(memories)
+    data = await asked(client, "context/ann", chats_str='[{"role": "user", "content": " "}]')
+    assert (data, meanings.calls) == ({"context": WHAT_IS_KNOWN}, [])
+
+
+async def test_a_conversation_that_the_model_refuses_is_named_as_the_fault(
+    client: httpx.AsyncClient, meanings: Meanings
+) -> None:
+    meanings.fault = ContentRejected("the text is in here")
+    answer = await client.get("/api/v1/users/context/ann", params={"chats_str": '[{"role": "user", "content": "x"}]'})
+    body = answer.json()
+    assert (body["errno"], body["errmsg"]) == (400, "chats_str: the embedding model refuses this text")
 
 
 async def test_with_a_conversation_events_are_those_that_are_like_it(
