@@ -19,7 +19,7 @@ from storage.blob_listing import read_hold_reason
 from storage.holding import BUDGET
 from storage.ledger import LedgerRow
 from storage.reading import look_up_units
-from storage.units import UnitBook
+from storage.units import ID_CONFLICT, UnitBook
 from storage.window_results import WindowResult, read_window_results
 
 # How long the owner of the buffer may hold one question.
@@ -69,11 +69,12 @@ async def wait_for_blob(scope: Scope, user_id: str, blob_id: str, position: Posi
     view = await _passed(scope, user_id, position, deadline)
     if view is None:
         return Waited("unread")
-    if view.buffered(blob_id) is not None:
-        return Waited("buffered")
+    # First, for what is buffered may be another blob that came under this id.
     refusal = view.refusal_of(position)
     if refusal is not None:
         return Waited("parked", refusal)
+    if view.buffered(blob_id) is not None:
+        return Waited("buffered")
     window_ids = view.windows_of(blob_id)
     for window_id in window_ids:
         row, held = await _row(scope, window_id, deadline)
@@ -81,7 +82,7 @@ async def wait_for_blob(scope: Scope, user_id: str, blob_id: str, position: Posi
             return Waited("extracting" if held is None else "held", held)
     while True:
         with suppress(RetryLater):
-            waited = await _recorded(scope, user_id, blob_id)
+            waited = await _recorded(scope, user_id, blob_id, position)
             if waited is not None:
                 return waited
             if window_ids:
@@ -163,9 +164,11 @@ async def _row(scope: Scope, ledger_id: UUID, deadline: Deadline) -> tuple[Ledge
             return None, held
 
 
-async def _recorded(scope: Scope, user_id: str, blob_id: str) -> Waited | None:
+async def _recorded(scope: Scope, user_id: str, blob_id: str, position: Position) -> Waited | None:
     async with scope.connection() as connection:
         book = await look_up_units(connection, scope.project_id, user_id, {blob_id})
+        if book.is_conflict(blob_id, position):
+            return Waited("parked", ID_CONFLICT)
         waited = recorded_state(book, blob_id)
         if waited is None or waited.state == "erased":
             return waited

@@ -97,6 +97,11 @@ class UnitBook:
         """What is recorded of a blob, without another one that came under its id."""
         return tuple(row for row in self.recorded.get(blob_id, ()) if row.reason != ID_CONFLICT)
 
+    def is_conflict(self, blob_id: str, position: Position) -> bool:
+        """Whether the record there was parked, for it brought another blob under the id."""
+        rows = self.recorded.get(blob_id, ())
+        return any(row.reason == ID_CONFLICT and row.position == position for row in rows)
+
     def is_erased(self, blob_id: str) -> bool:
         """Whether the blob was deleted."""
         return any(row.state == "erased" and row.message_index == WHOLE for row in self.recorded.get(blob_id, ()))

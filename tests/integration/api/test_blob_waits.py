@@ -27,6 +27,7 @@ from storage.applying import ParkedUnit
 from storage.holding import BUDGET, hold
 from storage.ledger import LedgerRow, command_ledger_id, record_ledger
 from storage.ledger_waiter import LedgerWaiter
+from storage.units import ID_CONFLICT
 from tests.integration.storage.builders import NOW, application, apply_once, change, position, unit, update, window
 from tests.support.http_gateway import client_of, gateway_on
 
@@ -234,6 +235,25 @@ async def test_what_the_buffer_parks_is_told_with_its_reason(engine: AsyncEngine
         assert (answer["state"], answer["reason"]) == ("parked", "too-large")
         state = (await system.http.get("/api/v1/blobs/ann/b1/state")).json()["data"]
         assert state == {"id": "b1", "state": "parked", "reason": "too-large"}
+
+
+async def test_another_blob_that_came_first_under_the_id_is_not_taken_for_this_one(engine: AsyncEngine) -> None:
+    other = unit("b1", 4, "other words")
+    async with setting(engine) as system:
+        waiting = asyncio.create_task(system.insert())
+        await system.sent()
+        refused = ParkedRecord(offset=5, blob_id="b1", reason=ID_CONFLICT)
+        system.buffers.view_now = view(blobs=(buffered(other),), parked=(refused,))
+        answer = await waiting
+        assert (answer["state"], answer["reason"]) == ("parked", ID_CONFLICT)
+    async with setting(engine) as system:
+        waiting = asyncio.create_task(system.insert())
+        await system.sent()
+        await apply_once(engine, application(window(other)))
+        await apply_once(engine, application(window(SAID), applied=(), parked=[ParkedUnit(SAID, ID_CONFLICT, "", 1)]))
+        system.buffers.view_now = view()
+        answer = await waiting
+        assert (answer["state"], answer["reason"]) == ("parked", ID_CONFLICT)
 
 
 async def test_a_flush_answers_what_the_windows_that_it_closed_have_changed(engine: AsyncEngine) -> None:
