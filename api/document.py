@@ -39,7 +39,7 @@ _TAGS: Final = (
 _METHODS: Final = ("get", "put", "post", "delete")
 _JSON: Final = "application/json"
 _MALFORMED: Final[dict[str, Any]] = {
-    "description": "What was sent is no HTTP request, or has more than 64 KiB of path and query.",
+    "description": "What was sent is no HTTP request, or has more than 64 KiB of path and query or 128 KiB of headers.",
     "content": {"text/plain": {"schema": {"type": "string"}, "example": "Invalid HTTP request received."}},
 }
 

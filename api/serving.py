@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from schemas.errors import ConfigurationError
 from schemas.settings import ApiSettings
@@ -20,6 +21,8 @@ BACKLOG: Final = 2048
 STALLED_MS: Final = 60_000
 # Longer than balancers keep an idle connection, or they would send a request into one that is just being closed.
 KEEP_ALIVE_S: Final = 75
+# More than a path of 64 KiB and a Last-Event-ID of 32 KiB.
+MAX_HEAD_BYTES: Final = 128 << 10
 
 log = structlog.get_logger()
 
@@ -58,7 +61,7 @@ async def serve_app(app: ASGIApp, settings: ApiSettings, listening: socket.socke
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -75,6 +78,31 @@ async def serve_app(app: ASGIApp, settings: ApiSettings, listening: socket.socke
         await server.serve([listening])
     finally:
         stopping.cancel()
+
+
+class _Protocol(HttpToolsProtocol):
+    """The parser keeps a head, or what follows a body, however long it is, also of those who were not let in."""
+
+    # Since it passed anything on.
+    _kept_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._kept_bytes += len(data)
+        super().data_received(data)
+        if self._kept_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"The head of a request may have {MAX_HEAD_BYTES} bytes.")
+
+    def on_headers_complete(self) -> None:
+        self._kept_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._kept_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._kept_bytes = 0
+        super().on_message_complete()
 
 
 class _Server(uvicorn.Server):

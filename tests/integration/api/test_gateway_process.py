@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +14,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.app import NO_TOKEN, NOT_INSECURE, open_gateway, serve
-from api.serving import STALLED_MS, open_socket
+from api.serving import MAX_HEAD_BYTES, STALLED_MS, open_socket, serve_app
 from cli.gateway import at_place, open_place
 from schemas.errors import ConfigurationError
 from schemas.settings import ApiSettings, Settings
@@ -172,6 +174,36 @@ def test_a_host_may_be_a_name_or_an_address_of_either_kind() -> None:
             assert opened.getsockname()[1]
     with pytest.raises(ConfigurationError, match=r"api\.host"):
         open_socket(ApiSettings(host="nobody.invalid"))
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "GET / HTTP/1.1\r\nLong: ",
+        "GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nLong: ",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTrailer: ",
+    ],
+    ids=["first", "second", "trailer"],
+)
+async def test_a_head_that_does_not_end_is_cut_off_and_not_kept(begin: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response()(scope, receive, send)
+
+    stop = asyncio.Event()
+    with open_socket(ApiSettings(port=free_port())) as opened:
+        serving = asyncio.create_task(serve_app(app, ApiSettings(), opened, stop))
+        reader, writer = await asyncio.open_connection(*opened.getsockname())
+        writer.write(begin.encode())
+        with suppress(ConnectionError):
+            async with asyncio.timeout(LIMIT_S):
+                for _ in range(64):
+                    writer.write(b"x" * MAX_HEAD_BYTES)
+                    await writer.drain()
+                while await reader.read(1 << 16):
+                    pass
+        writer.close()
+        stop.set()
+        await serving
 
 
 if sys.platform == "linux":
