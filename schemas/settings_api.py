@@ -1,8 +1,18 @@
 """Settings of the HTTP gateway."""
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr
 
 from schemas.section import Section
+
+
+def _check_token(value: SecretStr) -> SecretStr:
+    # A file that holds a secret often ends with a line break.
+    token = value.get_secret_value().strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise ValueError("must be text of ASCII, or no header could carry it")
+    return SecretStr(token)
 
 
 class ApiSettings(Section):
@@ -12,7 +22,7 @@ class ApiSettings(Section):
         "127.0.0.1", min_length=1, description="Address that takes requests; 0.0.0.0 in a container, for all of them."
     )
     port: int = Field(8019, ge=1, le=65535, description="Port of the gateway; Memobase's server has the same.")
-    root_token: SecretStr | None = Field(
+    root_token: Annotated[SecretStr, AfterValidator(_check_token)] | None = Field(
         None,
         description="Opens every route, as the project `default`. Set the variable instead, so that it stands in no "
         "file. Projects have tokens of their own: `memostream project create`.",

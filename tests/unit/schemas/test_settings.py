@@ -301,3 +301,16 @@ def test_a_budget_of_money_wants_the_price_of_every_model_that_is_asked(
 
 def test_a_budget_of_money_wants_no_prices_where_no_model_is_asked(tmp_path: Path) -> None:
     assert read(tmp_path, file="budget: {user_cost_a_day: 1}\n").budget.limits_money
+
+
+@pytest.mark.parametrize("token", ["''", "' '", "'geheim\u00e4'", '"a\\nb"', '"a\\0b"'])
+def test_a_root_token_that_no_header_could_carry_is_refused_without_being_shown(tmp_path: Path, token: str) -> None:
+    refused = refusal(tmp_path, file=f"api: {{root_token: {token}}}")
+    assert "api.root_token" in refused
+    assert "geheim" not in refused
+
+
+def test_a_root_token_out_of_a_file_may_end_with_a_line_break(tmp_path: Path) -> None:
+    token = read(tmp_path, {"MEMOSTREAM_API__ROOT_TOKEN": "secret\n"}).api.root_token
+    assert token is not None
+    assert token.get_secret_value() == "secret"
