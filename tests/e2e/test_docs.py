@@ -40,7 +40,7 @@ GATEWAY_FILE: Final = "gateway-url"
 # Where Ollama listens; a scripted endpoint takes its place, with vectors as long as those of nomic-embed-text.
 MODEL_ENDPOINT: Final = "http://127.0.0.1:11434/v1"
 MODEL_DIMENSION: Final = 768
-DEADLINE_S: Final = 60.0
+DEADLINE_S: Final = 120.0
 POLL_S: Final = 0.05
 VISITS_AT_ONCE: Final = 2
 PAGES: Final = [page for page in map(read_page, page_paths()) if page.runs]
