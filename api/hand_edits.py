@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from api.errors import ApiError
 from api.inputs import without_nul
-from api.known_users import find_on_its_way
+from api.known_users import find_on_its_way, has_open_windows
 from api.scope import Scope
 from extraction.memos import SEPARATOR, pieces_of
 from schemas.profile_schema import ProfilePolicy, unify_name
@@ -34,10 +34,20 @@ async def editing(scope: Scope) -> AsyncIterator[Edits]:
 
 async def require_user(scope: Scope, user_id: str) -> None:
     """Raises ApiError 404 for a user of whom there is neither a row nor a message, and RetryLater."""
+    if not await _is_known(scope, user_id):
+        raise ApiError(404, NO_USER)
+
+
+async def require_any_trace(scope: Scope, user_id: str) -> None:
+    """As `require_user`, and slower where there is no such user: for a 404 that must hold also in a second."""
+    if not await _is_known(scope, user_id) and not await has_open_windows(scope, user_id):
+        raise ApiError(404, NO_USER)
+
+
+async def _is_known(scope: Scope, user_id: str) -> bool:
     async with scope.connection() as connection:
         row = await read_user(connection, scope.project_id, user_id)
-    if row is None and not await find_on_its_way(scope, user_id):
-        raise ApiError(404, NO_USER)
+    return row is not None or await find_on_its_way(scope, user_id) is not None
 
 
 def slot_of(attributes: dict[str, Any] | None) -> SlotKey:

@@ -8,7 +8,7 @@ from fastapi import Body
 
 from api.envelope import Envelope, JsonResponse, ok
 from api.errors import ApiError
-from api.hand_edits import NO_USER, editing, require_user
+from api.hand_edits import NO_USER, editing, require_any_trace, require_user
 from api.idempotency import IdempotencyKey, keyed_id
 from api.inputs import UserId
 from api.known_users import find_on_its_way
@@ -85,7 +85,7 @@ async def delete_user(scope: ScopeDep, user_id: UserId) -> JsonResponse:
     What was sent before is not extracted any more, wherever it is; what is sent after begins a new memory. The
     messages themselves stay on their topic as long as it keeps them.
     """
-    await require_user(scope, user_id)
+    await require_any_trace(scope, user_id)
     gateway = scope.gateway
     command = Command(command="forget-user", id=str(gateway.new_id()), project_id=scope.project_id, user_id=user_id)
     # First of all, so that it is done whatever becomes of this process.

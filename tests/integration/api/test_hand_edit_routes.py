@@ -16,7 +16,7 @@ from schemas.profile_schema import ProfilePolicy
 from schemas.records import Command
 from schemas.settings import Settings
 from schemas.settings_api import ApiSettings
-from schemas.windows import Position, WindowCommand
+from schemas.windows import Position, Window, WindowCommand
 from storage.commands import apply_command
 from storage.row_security import prepare_role
 from storage.tables import events, forgotten_users, outbox, users
@@ -59,6 +59,18 @@ class Buffers:
         return BufferView(partition=0, next_offset=100, blobs=self.blobs)
 
 
+class Texts:
+    """What waits for extraction."""
+
+    topic = "chat-messages"
+
+    def __init__(self) -> None:
+        self.windows: tuple[Window, ...] = ()
+
+    async def unfinished(self, project_id: str, user_id: str) -> tuple[Window, ...]:
+        return self.windows
+
+
 class Policies:
     async def policy_of(self, project_id: str) -> ProfilePolicy:
         return ProfilePolicy()
@@ -75,7 +87,14 @@ def buffers() -> Buffers:
 
 
 @pytest.fixture
-async def gateway(engine: AsyncEngine, log: Log, buffers: Buffers, request: pytest.FixtureRequest) -> Gateway:
+def texts() -> Texts:
+    return Texts()
+
+
+@pytest.fixture
+async def gateway(
+    engine: AsyncEngine, log: Log, buffers: Buffers, texts: Texts, request: pytest.FixtureRequest
+) -> Gateway:
     is_secure: bool = getattr(request, "param", False)
     if is_secure:
         await prepare_role(engine)
@@ -85,7 +104,7 @@ async def gateway(engine: AsyncEngine, log: Log, buffers: Buffers, request: pyte
 
     settings = Settings(api=ApiSettings(row_level_security=is_secure))
     parts = {"message_log": log, "buffers": buffers, "policies": Policies(), "end_offsets": end_offsets}
-    return gateway_on(engine, settings, **parts)
+    return gateway_on(engine, settings, texts=texts, **parts)
 
 
 @pytest.fixture
@@ -208,6 +227,17 @@ async def test_a_user_is_not_deleted_while_the_broker_is_away(
     log.is_away = True
     await call(http, "DELETE", "users/ann", 503)
     assert await profile_of(http) == [("work", "company", "Acme")]
+
+
+async def test_a_user_is_deleted_of_whom_there_is_only_a_window_that_nobody_remembers(
+    http: httpx.AsyncClient, log: Log, texts: Texts
+) -> None:
+    sent = Position(topic="chat-messages", partition=0, offset=0, timestamp_ms=SENT_MS)
+    texts.windows = (window(unit("b1", position=sent)),)
+    await call(http, "DELETE", "users/ann")
+    assert [item.command for item in log.commands] == ["forget-user"]
+    # The window still lies there, and holds nothing of anybody any more.
+    await call(http, "DELETE", "users/ann", 404)
 
 
 async def test_what_is_made_after_a_deletion_outlasts_its_command(
