@@ -1,9 +1,10 @@
 """The one place where a request is bound to its project: routes reach Postgres through it only."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +13,9 @@ from api.access import Access
 from api.gateway import Gateway
 from storage.errors import translated
 from storage.row_security import bind
+
+# A database that is frozen, or a user whose row is locked for long: the caller hears of it before they give up.
+DATABASE_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,14 @@ class Scope:
                 yield connection
             return
         with translated("reading"):
-            async with self.gateway.engine.connect() as connection:
+            async with asyncio.timeout(DATABASE_TIMEOUT_S), self.gateway.engine.connect() as connection:
                 yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Commits on leaving, and rolls back on an error. Raises RetryLater."""
         with translated("writing"):
-            async with self.gateway.engine.begin() as connection:
+            async with asyncio.timeout(DATABASE_TIMEOUT_S), self.gateway.engine.begin() as connection:
                 if self.gateway.settings.api.row_level_security:
                     await bind(connection, self.project_id)
                 yield connection

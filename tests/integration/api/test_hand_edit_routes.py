@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.gateway import Gateway
@@ -227,6 +228,18 @@ async def test_a_user_is_not_deleted_while_the_broker_is_away(
     log.is_away = True
     await call(http, "DELETE", "users/ann", 503)
     assert await profile_of(http) == [("work", "company", "Acme")]
+
+
+async def test_an_edit_that_the_database_does_not_come_to_is_a_503_and_is_not_made(
+    http: httpx.AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await call(http, "POST", "users", json={"id": "ann", "data": {"a": 1}})
+    async with engine.begin() as other:
+        await other.execute(select(users).with_for_update())
+        with monkeypatch.context() as patch:
+            patch.setattr("api.scope.DATABASE_TIMEOUT_S", 1.0)
+            await call(http, "PUT", "users/ann", 503, json={"a": 2})
+    assert (await call(http, "GET", "users/ann"))["data"] == {"a": 1}
 
 
 async def test_a_user_is_deleted_of_whom_there_is_only_a_window_that_nobody_remembers(
