@@ -36,15 +36,26 @@ ELSE regexp_replace(
 ) END
 """
 
-# Of a run of n characters its parts of so many: `shortest` 1 gives single ones and pairs, 2 gives pairs, or a lone one.
+# Of a run of characters its parts in their order: with `shortest` 1 single ones and pairs, with 2 pairs, or a lone one.
 _PARTS: Final = f"""
 CREATE FUNCTION memostream_parts(plain text, shortest int) RETURNS text[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN (
-    SELECT array_agg(DISTINCT substr(found.run[1], place, size))
-    FROM regexp_matches(plain, '[{CJK}]+', 'g') AS found (run),
-         generate_series(1, length(found.run[1])) AS place,
-         generate_series(least(shortest, length(found.run[1])), 2) AS size
-    WHERE place + size <= length(found.run[1]) + 1
+    WITH spelled AS (
+        SELECT place, CASE WHEN letter ~ '[{CJK}]' THEN letter END AS here
+        FROM unnest(string_to_array(plain, NULL)) WITH ORDINALITY AS of (letter, place)
+    ),
+    runs AS (
+        SELECT place, lag(here) OVER (ORDER BY place) AS before, here, lead(here) OVER (ORDER BY place) AS after
+        FROM spelled
+    ),
+    parts AS (
+        SELECT part, min(place) AS place
+        FROM runs, unnest(
+            ARRAY[here || after, CASE WHEN shortest = 1 OR coalesce(before, after) IS NULL THEN here END]
+        ) AS part
+        WHERE part IS NOT NULL GROUP BY part
+    )
+    SELECT array_agg(part ORDER BY place, part) FROM parts
 )
 """
 
@@ -57,7 +68,7 @@ ELSE to_tsvector('memostream', regexp_replace(memostream_plain(body), '[{CJK}]+'
 """
 
 # English words that say nothing are left out of a question that has others. A lexeme is quoted as tsquery wants it.
-# In the order of the question, so that of a long one the beginning counts.
+# In the order of the question, so that of a long one the beginning counts; words and pairs in turn.
 _TERMS: Final = f"""
 CREATE FUNCTION memostream_terms(question text) RETURNS tsquery[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN (
@@ -73,7 +84,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN (
     lexemes AS (
         SELECT lexeme, positions[1] AS place FROM words, unnest(vector)
         UNION ALL
-        SELECT part, strpos(body, part) FROM plain, unnest(memostream_parts(body, 2)) AS part
+        SELECT part, place FROM plain, unnest(memostream_parts(body, 2)) WITH ORDINALITY AS of (part, place)
     )
     SELECT coalesce(
         array_agg(

@@ -63,12 +63,23 @@ async def test_a_row_is_found_by_its_words_in_any_script(engine: AsyncEngine) ->
     assert found == {question: [line] for question, line in SCRIPTS.items()}
 
 
-@pytest.mark.parametrize("beginning", ["zebra ", "斑馬"])
-async def test_of_a_long_question_the_beginning_counts(engine: AsyncEngine, beginning: str) -> None:
-    await Memories(engine).event(None, "a zebra, 斑馬")
-    rest = " ".join(f"other{number:03}" for number in range(MAX_TERMS))
-    assert await texts(engine, wanted(beginning + rest, "keyword")) == ["a zebra, 斑馬"]
+@pytest.mark.parametrize(
+    ("beginning", "rest"),
+    [
+        ("zebra", " ".join(f"other{number:03}" for number in range(MAX_TERMS))),
+        ("龍馬", "".join(chr(0x4E00 + number) for number in range(MAX_TERMS + 1))),
+    ],
+)
+async def test_of_a_long_question_the_beginning_counts(engine: AsyncEngine, beginning: str, rest: str) -> None:
+    await Memories(engine).event(None, "a zebra, 龍馬")
+    assert await texts(engine, wanted(f"{beginning} {rest}", "keyword")) == ["a zebra, 龍馬"]
     assert await texts(engine, wanted(f"{rest} {beginning}", "keyword")) == []
+
+
+async def test_a_text_without_spaces_is_found_by_its_last_words_however_long_it_is(engine: AsyncEngine) -> None:
+    page = "".join(chr(0x4E00 + number) for number in range(19_996))
+    await Memories(engine).event(None, f"{page}🐼长城")
+    assert await texts(engine, wanted("爬长城", "keyword")) == [f"{page}🐼长城"]
 
 
 async def test_a_word_that_few_rows_have_counts_for_more(engine: AsyncEngine) -> None:
