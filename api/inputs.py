@@ -7,7 +7,7 @@ from fastapi import Path
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from api.segments import decoded
-from schemas.records import MAX_ID_BYTES, check_id
+from schemas.records import MAX_ID_BYTES, UtcDatetime, check_id
 
 TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 FALSE: Final = frozenset({"false", "0", "no", "off", "f", "n"})
@@ -28,6 +28,12 @@ def _truth(value: Any) -> Any:
     return value
 
 
+def _with_sign(value: Any) -> Any:
+    if isinstance(value, str) and "T" in value:
+        return value.replace(" ", "+")
+    return value
+
+
 _ID: Final = {"minLength": 1, "maxLength": MAX_ID_BYTES}
 
 Segment = BeforeValidator(decoded)
@@ -43,3 +49,5 @@ EventId = Annotated[UUID, Path(description="Id of an event.")]
 Flag = Annotated[bool, BeforeValidator(_truth)]
 # Words of a query. The server takes 64 KiB of path and query, where a character may need 12.
 Text = Annotated[str, AfterValidator(without_nul), StringConstraints(max_length=5000)]
+# A time with an offset, as answers have it: its plus sign is a space in a query, where it was not percent-encoded.
+QueryTime = Annotated[UtcDatetime, BeforeValidator(_with_sign)]

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.inputs import Flag
-from schemas.records import UtcDatetime
+from api.inputs import Flag, QueryTime
 
 # More than any memory holds; a share of a number that no float holds could not be computed.
 MAX_TOKENS: Final = (1 << 31) - 1
@@ -29,7 +28,7 @@ class TopicQuery(BaseModel):
         "out.",
         examples=['{"interest": 3}'],
     )
-    as_of: UtcDatetime | None = Field(
+    as_of: QueryTime | None = Field(
         None, description="Memory as it was recorded at this time.", examples=["2026-11-20T10:00:00Z"]
     )
 

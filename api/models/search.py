@@ -7,9 +7,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.inputs import Text, without_nul
+from api.inputs import QueryTime, Text, without_nul
 from api.models.events import Tag
-from schemas.records import UtcDatetime
 
 MAX_FOUND: Final = 1000
 MAX_DAYS: Final = 36_500
@@ -62,10 +61,10 @@ class MemoryQuery(TagQuery):
         allow_inf_nan=False,
         description="What is not more similar than this is found by its words only.",
     )
-    since: UtcDatetime | None = Field(
+    since: QueryTime | None = Field(
         None, description="Only what was said from this time on.", examples=["2026-11-01T00:00:00Z"]
     )
-    until: UtcDatetime | None = Field(
+    until: QueryTime | None = Field(
         None, description="Only what was said before this time.", examples=["2026-12-01T00:00:00Z"]
     )
     session_id: _Words | None = Field(

@@ -1,5 +1,6 @@
 """Query parameters that are read without FastAPI mean and are described what they would be with it."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pytest
@@ -77,3 +78,9 @@ def test_an_error_holds_nothing_of_what_was_sent() -> None:
     with pytest.raises(RequestValidationError) as caught:
         parsed(b"max_token_size=secret", ContextQuery, frozenset())
     assert "secret" not in str(caught.value.errors())
+
+
+def test_a_time_as_answers_have_it_is_understood_with_its_plus_sign_as_it_stands() -> None:
+    found = parsed(b"as_of=2026-11-20T10:00:00+01:00", ContextQuery, frozenset())
+    assert found.as_of == datetime(2026, 11, 20, 9, tzinfo=UTC)
+    assert parsed(b"as_of=2026-11-20 10:00", ContextQuery, frozenset()).as_of == datetime(2026, 11, 20, 10, tzinfo=UTC)
