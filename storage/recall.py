@@ -67,7 +67,7 @@ _SIMILAR_GISTS: Final = (
         of_live_user(gists),
         gists.c.recorded_at > bindparam("since"),
         gists.c.recorded_at <= bindparam("until"),
-        _SIMILARITY > bindparam("threshold", type_=Float),
+        bindparam("threshold", type_=Float) < _SIMILARITY,
     )
     .order_by(_SIMILARITY.desc(), gists.c.gist_id)
     .limit(bindparam("limit"))
