@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
+from api.lines import profile_line
 from api.models.events import EventBody
 from schemas.tokens import TokenCounter
 from storage.browsing import EventRow
@@ -77,7 +78,7 @@ def within_budget(events: Iterable[EventRow], max_tokens: int | None, count: Tok
 
 def _said(event: EventRow) -> str:
     facts = [
-        f"- {fact['attributes']['topic']}::{fact['attributes']['sub_topic']}: {fact['content']}"
+        f"- {profile_line(fact['attributes']['topic'], fact['attributes']['sub_topic'], fact['content'])}"
         for fact in event.profile_delta
     ]
     tags = [f"- {tag['tag']}: {tag['value']}" for tag in event.tags]
