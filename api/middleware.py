@@ -1,5 +1,6 @@
 """What is done to every request: id, time, path, access, size of the body, and a line in the log."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -13,6 +14,7 @@ from api.access import PROJECT_HEADER, Authenticator
 from api.contract import template_of
 from api.errors import ApiError, answer_to
 from api.segments import routed_path
+from schemas.errors import RetryLater
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -47,6 +49,10 @@ class RequestFrame:
 
         try:
             await self._app(scope, receive, framed)
+        except asyncio.CancelledError:
+            # The server stops, and waits no longer; it would call this a defect.
+            if not status:
+                await answer_to(RetryLater("the gateway stopped before the answer"), scope)(scope, receive, framed)
         except Exception as error:  # noqa: BLE001 - the edge: a caller is told, and the process goes on
             answer = answer_to(error, scope)
             # Half an answer cannot become another one; the server cuts the connection.

@@ -1,5 +1,6 @@
 """What surrounds every route: ids, access, sizes, spellings of paths, errors and the log."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, cast
 
@@ -27,6 +28,7 @@ MAX_BODY_BYTES = 4096
 
 router = new_router("tests")
 raised: dict[str, Exception] = {}
+began = asyncio.Event()
 
 
 class Body(BaseModel):
@@ -49,6 +51,13 @@ async def ours(user_id: UserId, words: Annotated[list[Text], Query(default_facto
 @router.post("/ours")
 async def take(body: Body) -> JsonResponse:
     return ok(body)
+
+
+@router.get("/project/billing")
+async def for_ever() -> JsonResponse:
+    began.set()
+    await asyncio.Event().wait()
+    return ok()
 
 
 def _raise() -> None:
@@ -216,6 +225,17 @@ async def test_when_to_try_again_is_said_in_whole_seconds(client: httpx.AsyncCli
     for delay_s, header in ((0.0, "1"), (2.5, "3")):
         raised["error"] = RetryLater("away", delay_s=delay_s)
         assert (await client.get("/api/v1/users/ann")).headers["retry-after"] == header
+
+
+async def test_who_is_cut_off_by_a_stop_is_told_to_come_back(client: httpx.AsyncClient) -> None:
+    began.clear()
+    asking = asyncio.create_task(client.get("/api/v1/project/billing"))
+    await began.wait()
+    # As the server does when its time for stopping is over.
+    asking.cancel()
+    answer = await asking
+    assert (answer.status_code, answer.json()["errno"]) == (200, 503)
+    assert "retry-after" in answer.headers
 
 
 async def test_nobody_is_let_in_without_the_token_but_to_what_is_open(client: httpx.AsyncClient) -> None:
