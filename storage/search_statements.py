@@ -118,8 +118,10 @@ _RANKED: Final = {
     ),""",
 }
 # What is said to be of the future is as old as what was said now; what is too old for a number has one all the same.
+# A score below 0 falls with age, too.
 _DECAY: Final = (
-    " * power(0.5, least(1000, greatest(extract(epoch FROM CAST(:now AS timestamptz) - occurred_at), 0) "
+    " * power(CASE WHEN raw_score < 0 THEN 2 ELSE 0.5 END, "
+    "least(1000, greatest(extract(epoch FROM CAST(:now AS timestamptz) - occurred_at), 0) "
     "/ (86400 * CAST(:half_life_days AS float8))))"
 )
 

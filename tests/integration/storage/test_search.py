@@ -193,6 +193,16 @@ async def test_age_takes_from_the_score_only_where_that_is_asked_for(engine: Asy
     }
 
 
+async def test_age_lifts_nothing_that_is_the_contrary_of_the_question(engine: AsyncEngine) -> None:
+    memories = Memories(engine)
+    await memories.event(None, "old tea", said=SAID - timedelta(days=9))
+    await memories.event(None, "new tea")
+    contrary = Search(
+        "vector", "no tea", -meaning("tea"), limit=10, now=SAID, kinds=("gist",), threshold=-1.5, half_life_days=1
+    )
+    assert await texts(engine, contrary) == ["new tea", "old tea"]
+
+
 async def test_a_search_sees_one_user_of_one_project_and_the_live_generation(engine: AsyncEngine) -> None:
     await Memories(engine).event(None, "my dog")
     await Memories(engine, user_id="ben").event(None, "ben's dog")
