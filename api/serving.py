@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+import httptools
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
@@ -85,15 +86,34 @@ class _Protocol(HttpToolsProtocol):
 
     # Since it passed anything on.
     _kept_bytes = 0
+    # The head of a request that asks for another protocol; Java's client does so with each of its first ones.
+    _asking = b""
 
     def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         self._kept_bytes += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self._kept_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"The head of a request may have {MAX_HEAD_BYTES} bytes.")
 
+    def _go_on(self, rest: bytes) -> None:
+        """Read the request as one that asks for nothing: the parser would take its body for the other protocol."""
+        head, self._asking = self._asking, b""
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
+
     def on_headers_complete(self) -> None:
         self._kept_bytes = 0
+        others = [(name, value) for name, value in self.headers if name != b"upgrade"]
+        if self.parser.should_upgrade() and len(others) < len(self.headers):
+            lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url), *(b"%b: %b" % each for each in others)]
+            self._asking = b"\r\n".join([*lines, b"", b""])
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -102,7 +122,8 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._kept_bytes = 0
-        super().on_message_complete()
+        if not self._asking:
+            super().on_message_complete()
 
 
 class _Server(uvicorn.Server):

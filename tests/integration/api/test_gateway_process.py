@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -174,6 +175,31 @@ def test_a_host_may_be_a_name_or_an_address_of_either_kind() -> None:
             assert opened.getsockname()[1]
     with pytest.raises(ConfigurationError, match=r"api\.host"):
         open_socket(ApiSettings(host="nobody.invalid"))
+
+
+@pytest.mark.parametrize("size", [1, 1 << 16], ids=["in bytes", "at once"])
+async def test_a_body_is_read_though_its_request_asks_for_another_protocol(size: int) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(await Request(scope, receive).body())(scope, receive, send)
+
+    request = (
+        b"POST / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAEAAEAA\r\nContent-Length: 9\r\n\r\nwhat I am"
+    )
+    stop = asyncio.Event()
+    with open_socket(ApiSettings(port=free_port())) as opened:
+        serving = asyncio.create_task(serve_app(app, ApiSettings(), opened, stop))
+        reader, writer = await asyncio.open_connection(*opened.getsockname())
+        async with asyncio.timeout(LIMIT_S):
+            # A connection goes on after it.
+            for _ in range(2):
+                for at in range(0, len(request), size):
+                    writer.write(request[at : at + size])
+                    await writer.drain()
+                assert (await reader.readuntil(b"what I am")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        stop.set()
+        await serving
 
 
 @pytest.mark.parametrize(
