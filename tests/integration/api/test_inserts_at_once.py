@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from benchmarks.insert_load import inserter, inserts_of
 from embedded import EmbeddedKafka
 from tests.conftest import run_apart
@@ -13,6 +15,9 @@ INSERTS = 200
 CONNECTIONS = 64
 USERS = 20
 TIMEOUT_S = 1.5
+
+# A broker twice, a worker, a gateway and a flush, on a machine that may be slow.
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_every_call_gets_an_id_that_is_applied_or_is_told_to_come_again(
