@@ -34,10 +34,12 @@ _MISCONFIGURED: Final = {
     "42P01": "its tables are missing: run `memostream migrate`, or check storage.database_url",
     "42501": "this database user lacks a privilege: grant it, or check storage.database_url",
 }
-# asyncpg's own errors carry no SQLSTATE: a connection that is gone, or that was made before a migration.
+# asyncpg's own errors carry no SQLSTATE: a connection that is gone or going (it calls that internal), or that was made
+# before a migration.
 _PASSING_DRIVER_ERRORS: Final = (
     asyncpg.exceptions.InvalidCachedStatementError,
     asyncpg.exceptions.ConnectionDoesNotExistError,
+    asyncpg.InternalClientError,
 )
 # What a call to the database may raise: the driver's errors as they are, or wrapped by SQLAlchemy.
 CONNECTION_ERRORS: Final = (
@@ -47,6 +49,7 @@ CONNECTION_ERRORS: Final = (
     DBAPIError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
 )
 
 

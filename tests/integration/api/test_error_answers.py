@@ -40,6 +40,8 @@ def log() -> Iterator[io.StringIO]:
     stream, root = io.StringIO(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     configure_logging(WorkerSettings(log_level="debug", log_format="json"), stream)
+    # A logger that keeps its form would have this one in all tests to come.
+    structlog.configure(cache_logger_on_first_use=False)
     yield stream
     structlog.reset_defaults()
     root.handlers[:] = handlers

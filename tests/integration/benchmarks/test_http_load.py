@@ -14,7 +14,12 @@ REFUSED = b'{"data":null,"errno":404,"errmsg":"no"}'
 async def server(bodies: dict[bytes, bytes]) -> AsyncIterator[int]:
     """Answers each path with its body, in pieces, as a network might."""
 
+    serving: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -25,10 +30,12 @@ async def server(bodies: dict[bytes, bytes]) -> AsyncIterator[int]:
                     await writer.drain()
         except asyncio.IncompleteReadError:
             writer.close()
+            await writer.wait_closed()
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listening:
         yield listening.sockets[0].getsockname()[1]
+        await asyncio.gather(*serving)
 
 
 async def test_answers_are_timed_and_failures_counted() -> None:

@@ -19,6 +19,7 @@ from schemas.settings import BufferSettings, KafkaSettings, RelaySettings, Stora
 from storage import leases
 from storage.browsing import read_profile_entries
 from storage.database import create_engine
+from storage.errors import translated
 from storage.outbox import OutboxRow, append_rows, read_batch
 from storage.tables import outbox, relay_leases
 from streams.clients import consumer
@@ -287,7 +288,7 @@ async def test_lost_database_connections_are_made_again(engine: AsyncEngine, kaf
                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
             )
-        await remember(engine, "b2", "Bolt")
+        await _remember_sometime(engine, "b2", "Bolt")
         await _until_empty(engine)
 
 
@@ -371,6 +372,19 @@ async def _outbox(engine: AsyncEngine) -> list[OutboxRow]:
 async def _outbox_users(engine: AsyncEngine, users: set[str]) -> bool:
     async with engine.connect() as connection:
         return set((await connection.execute(select(outbox.c.user_id))).scalars()) == users
+
+
+async def _remember_sometime(engine: AsyncEngine, blob_id: str, company: str) -> None:
+    """As extraction would: a connection that is just being closed may be handed out once more."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                with translated("remembering"):
+                    await remember(engine, blob_id, company)
+            except RetryLater:
+                await asyncio.sleep(0.05)
+            else:
+                return
 
 
 async def _until_empty(engine: AsyncEngine) -> None:

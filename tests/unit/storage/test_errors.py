@@ -20,6 +20,7 @@ from storage.errors import translated
         asyncpg.TooManyConnectionsError("x"),
         asyncpg.CannotConnectNowError("x"),
         asyncpg.ConnectionDoesNotExistError("x"),
+        asyncpg.InternalClientError("x"),
         asyncpg.IdleInTransactionSessionTimeoutError("x"),
         asyncpg.InterfaceError("connection is closed"),
         DBAPIError("SELECT", {}, asyncpg.DeadlockDetectedError("secret words")),

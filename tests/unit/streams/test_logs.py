@@ -39,6 +39,8 @@ def logs() -> Iterator[Configure]:
     def configure(form: Literal["json", "console"], level: Literal["debug", "info"]) -> io.StringIO:
         written = io.StringIO()
         configure_logging(WorkerSettings(log_format=form, log_level=level), written)
+        # A logger that keeps its form would have this one in all tests to come.
+        structlog.configure(cache_logger_on_first_use=False)
         return written
 
     yield configure
