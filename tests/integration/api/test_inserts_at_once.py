@@ -11,7 +11,7 @@ from embedded import EmbeddedKafka
 from tests.conftest import run_apart
 from tests.support.running_gateway import ROOT_TOKEN, running_system
 
-INSERTS = 200
+INSERTS = 100
 CONNECTIONS = 64
 USERS = 20
 TIMEOUT_S = 1.5

@@ -10,7 +10,7 @@ from tests.support.running_gateway import ROOT_TOKEN, RunningSystem
 ROOT = Path(__file__).parents[3]
 SUPPORT = ROOT / "tests" / "support"
 LONGEST_ANSWER_S = "30"
-EXAMPLES = "6"
+EXAMPLES = "3"
 LEFT_OUT = (
     # `/users/profile/import/{user_id}` with PUT is `/users/profile/{user_id}/{profile_id}`: Memobase's paths overlap.
     "unsupported_method",
