@@ -26,21 +26,23 @@ from tests.support.buffer_worker import (
 
 pytestmark = pytest.mark.chaos
 
-MESSAGES = 6000
 USERS = 60
-PRODUCING_S = 14.0
+BURST_MESSAGES = 60
+BURST_EVERY_S = 0.14
 
 
-async def produce(kafka: KafkaSettings, users: int, messages: int, during_s: float) -> None:
-    """Numbered messages of each user, spread over a time; the number says the order that a user's must keep."""
-    bursts = 100
+async def produce(kafka: KafkaSettings, enough: asyncio.Event) -> int:
+    """Numbered messages of all users in turn, until there are enough; the number says the order that must be kept."""
+    count = 0
     async with producer(kafka, linger_ms=5) as client:
-        for begin in range(0, messages, messages // bursts):
-            for number in range(begin, begin + messages // bursts):
-                user_id = f"u{number % users}"
+        while not enough.is_set():
+            for number in range(count, count + BURST_MESSAGES):
+                user_id = f"u{number % USERS}"
                 value = orjson.dumps(chat(f"message {number} of usual length", user_id=user_id, id=f"m{number}"))
                 await client.send(Topics(kafka.topic_prefix).chat_messages, value, key=user_id.encode())
-            await asyncio.sleep(during_s / bursts)
+            count += BURST_MESSAGES
+            await asyncio.sleep(BURST_EVERY_S)
+    return count
 
 
 @pytest.mark.parametrize("store", ["memory", "rocksdb"])
@@ -57,11 +59,14 @@ async def test_kills_and_freezes_neither_lose_nor_double_nor_reorder_a_message(
     async def progress() -> None:
         await until_more(kafka, topics.extraction_windows, workers)
 
+    enough = asyncio.Event()
     workers = [start(0), start(1)]
     try:
-        producing = asyncio.create_task(produce(kafka, USERS, MESSAGES, PRODUCING_S))
+        producing = asyncio.create_task(produce(kafka, enough))
         await kill_freeze_kill(workers, start, progress)
-        await producing
+        await progress()
+        enough.set()
+        messages = await producing
         await until_all_read(kafka, workers)
         assert [await worker.stop() for worker in workers] == [0, 0], [worker.log_tail() for worker in workers]
     finally:
@@ -69,7 +74,7 @@ async def test_kills_and_freezes_neither_lose_nor_double_nor_reorder_a_message(
             worker.kill()
 
     assert await unread(kafka) == 0
-    assert len(await read_all(kafka, topics.chat_messages)) == MESSAGES
+    assert len(await read_all(kafka, topics.chat_messages)) == messages
     in_windows: dict[str, list[int]] = {}
     for record in await read_all(kafka, topics.extraction_windows):
         window = decode_window(record.value)
@@ -79,7 +84,7 @@ async def test_kills_and_freezes_neither_lose_nor_double_nor_reorder_a_message(
     in_buffer = [int(blob.blob_id.removeprefix("m")) for blob in buffered.blobs]
     assert sum(head.count for head in buffered.heads.values()) == len(in_buffer)
     found = Counter(number for numbers in in_windows.values() for number in numbers) + Counter(in_buffer)
-    assert found == Counter(range(MESSAGES))
+    assert found == Counter(range(messages))
     assert all(numbers == sorted(numbers) for numbers in in_windows.values())
     assert len(in_windows) == USERS
     assert await read_all(kafka, topics.dead_letters) == []
