@@ -52,6 +52,10 @@ test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
 bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/out
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-whole-path
+bench-whole-path: $(DEV) ## Records a second from chat-messages to the change topics; ARGS="--window-tokens 1024"
+	$(BIN)/python -m benchmarks.whole_path $(ARGS)
+
 .PHONY: bench-quality
 bench-quality: $(DEV) ## What the configured provider finds in conversations, scored; ARGS="--users 50" is a try
 	$(BIN)/python -m benchmarks.quality $(ARGS)

@@ -1,7 +1,7 @@
 """Builds the extractor and the embedder that the settings name."""
 
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from extraction.pipeline import Pipeline
 from extraction.protocol import Embedder, Extractor
@@ -11,18 +11,24 @@ from schemas.memory import ExtractorIdentity
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient
+
 # Of the steps and the merge; raise it when the same prompts and model would give other memory.
 EXTRACTION_VERSION: Final = "2"
 # Policies whose hash is remembered.
 MAX_IDENTITIES: Final = 256
 
 
-def create_extractor(settings: Settings, embedder: Embedder | None = None) -> Extractor:
+def create_extractor(
+    settings: Settings, embedder: Embedder | None = None, http: "AsyncClient | None" = None
+) -> Extractor:
     """The extractor of `extraction.provider`; opens no connection. Raises ConfigurationError.
 
-    It closes its embedder: the one that it is given, else one of its own.
+    It closes its embedder: the one that it is given, else one of its own. `http` stands in for the client that
+    requests are sent by, so that a model may be part of the process.
     """
-    embedder = embedder or create_embedder(settings)
+    embedder = embedder or create_embedder(settings, http)
     # A provider's imports take up to a second, so only those of the chosen one are made.
     if settings.extraction.provider == "offline":
         from extraction.offline.provider import OfflineSteps, offline_identity
@@ -36,7 +42,7 @@ def create_extractor(settings: Settings, embedder: Embedder | None = None) -> Ex
     from extraction.prompting import prompt_hash
 
     llm = settings.llm
-    client = open_client(llm.base_url, llm.api_key, llm.timeout_s, llm.default_headers, llm.default_query)
+    client = open_client(llm.base_url, llm.api_key, llm.timeout_s, llm.default_headers, llm.default_query, http)
 
     @lru_cache(maxsize=MAX_IDENTITIES)
     def identity(policy: ProfilePolicy) -> ExtractorIdentity:
@@ -68,8 +74,11 @@ def create_reader(settings: Settings) -> ReadingModel | None:
     )
 
 
-def create_embedder(settings: Settings) -> Embedder | None:
-    """The embedder of the same provider; None where `embedding.enabled` is false. Raises ConfigurationError."""
+def create_embedder(settings: Settings, http: "AsyncClient | None" = None) -> Embedder | None:
+    """The embedder of the same provider; None where `embedding.enabled` is false. Raises ConfigurationError.
+
+    `http` as in `create_extractor`.
+    """
     embedding, llm = settings.embedding, settings.llm
     if not embedding.enabled:
         return None
@@ -95,6 +104,7 @@ def create_embedder(settings: Settings) -> Embedder | None:
         embedding.timeout_s,
         _shared(embedding.default_headers, llm.default_headers, elsewhere),
         _shared(embedding.default_query, llm.default_query, elsewhere),
+        http,
     )
     gate = Gate(Limits(embedding.concurrency, embedding.requests_per_minute, embedding.tokens_per_minute))
     return EndpointEmbedder(

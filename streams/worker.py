@@ -6,7 +6,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -44,6 +44,9 @@ from streams.relay import Relay
 from streams.topics import Topics, ensure_topics
 from streams.worker_registry import registered
 
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient
+
 Role = Literal["ingest", "buffer", "extraction", "relay"]
 ROLES: Final[frozenset[str]] = frozenset(get_args(Role))
 EXIT_OK: Final = 0
@@ -52,11 +55,17 @@ EXIT_FATAL: Final = 1
 log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: asyncio.Event | None = None) -> int:
+async def run_worker(
+    settings: Settings,
+    roles: frozenset[str] = ROLES,
+    stop: asyncio.Event | None = None,
+    model_http: "AsyncClient | None" = None,
+) -> int:
     """Run until `stop` is set (returns 0) or until something unexpected happens anywhere (returns 1).
 
     Nothing later than the failing record is acknowledged in either case. Raises ConfigurationError before joining any
-    group when topics, database or settings do not fit.
+    group when topics, database or settings do not fit. `model_http` sends the requests to models, None for a client
+    of the settings.
     """
     if not roles or roles - ROLES:
         raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}, not {', '.join(sorted(roles))}")
@@ -84,7 +93,9 @@ async def run_worker(settings: Settings, roles: frozenset[str] = ROLES, stop: as
         partitions = await ensure_topics(settings.kafka, settings.buffer)
         # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
         if roles & {"extraction", "relay"}:
-            await _enter_storage_roles(stack, settings, engine, roles, partitions, on_fatal, health, worker_name)
+            await _enter_storage_roles(
+                stack, settings, engine, roles, partitions, on_fatal, health, worker_name, model_http
+            )
         service: BufferService | None = None
         if "buffer" in roles:
             service = await _enter_buffer_role(stack, settings, partitions, on_fatal, health)
@@ -150,6 +161,7 @@ async def _enter_storage_roles(
     on_fatal: Callable[[BaseException], None],
     health: WorkerHealth,
     worker_name: str,
+    model_http: "AsyncClient | None",
 ) -> None:
     await migrate_database(settings)
     health.watch("database", watch_database(engine))
@@ -164,8 +176,8 @@ async def _enter_storage_roles(
         health.watch("relay", nothing_wrong)
     if "extraction" in roles:
         # One for both, for what may be asked of the endpoint is limited by it.
-        embedder = create_embedder(settings)
-        extractor = create_extractor(settings, embedder)
+        embedder = create_embedder(settings, model_http)
+        extractor = create_extractor(settings, embedder, model_http)
         stack.push_async_callback(extractor.close)
         if settings.extraction.provider == "offline":
             log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")

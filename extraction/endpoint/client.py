@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
 
+import httpx2
 import openai
 from pydantic import SecretStr
 
@@ -38,6 +39,7 @@ def open_client(
     timeout_s: float,
     headers: dict[str, str],
     query: dict[str, str],
+    http: httpx2.AsyncClient | None = None,
 ) -> openai.AsyncOpenAI:
     """A client that never retries by itself; opens no connection. Key and address come from the settings only."""
     return openai.AsyncOpenAI(
@@ -48,6 +50,7 @@ def open_client(
         max_retries=0,
         default_headers=headers,
         default_query=dict(query),
+        http_client=http,
     )
 
 
