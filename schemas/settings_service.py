@@ -45,6 +45,9 @@ class RelaySettings(Section):
 class WorkerSettings(Section):
     """A worker process."""
 
+    start_timeout_s: PositiveFloat = Field(
+        60.0, description="How long a start waits for a broker or a database that is away, before the worker ends."
+    )
     shutdown_timeout_s: PositiveFloat = Field(
         20.0, description="Windows that are not finished this long after Ctrl-C are handed back."
     )

@@ -14,9 +14,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, RetryLater
 from storage.database import APPLICATION_NAME
-from storage.errors import describe, sqlstate
+from storage.errors import describe, may_pass, sqlstate
 from storage.tables import schema_info
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -32,8 +32,9 @@ _INSUFFICIENT_PRIVILEGE: Final = "42501"
 async def migrate(database_url: str, *, embedding_dimension: int, embedding_model: str | None = None) -> None:
     """Create or upgrade the schema, all or nothing; concurrent callers wait for one another.
 
-    Raises ConfigurationError if the database cannot be reached, is newer than this program, is not in UTF8, lacks
-    pgvector, or was made for embeddings of another dimension or, where both are known, of another model.
+    Raises RetryLater if the database is away, and ConfigurationError if it does not let us in, is newer than this
+    program, is not in UTF8, lacks pgvector, or was made for embeddings of another dimension or, where both are known,
+    of another model.
     """
     try:
         engine = create_async_engine(
@@ -58,7 +59,7 @@ async def migrate(database_url: str, *, embedding_dimension: int, embedding_mode
             "the database was made by a newer memostream: upgrade this one, or choose another database"
         ) from error
     except (OSError, TimeoutError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise _as_configuration_error(error) from error
+        raise _translated(error) from error
     finally:
         await engine.dispose()
 
@@ -113,7 +114,13 @@ async def _check_embeddings(connection: AsyncConnection, dimension: int, model: 
         )
 
 
-def _as_configuration_error(error: BaseException) -> ConfigurationError:
+def _translated(error: BaseException) -> ConfigurationError | RetryLater:
+    advice = (
+        f"the database of storage.database_url cannot be reached or migrated ({describe(error)}): "
+        "check that it runs, and the address, user, password and database name"
+    )
+    if may_pass(error):
+        return RetryLater(advice)
     state = sqlstate(error)
     if state in (_UNDEFINED_FILE, _FEATURE_NOT_SUPPORTED):
         return ConfigurationError("the database has no pgvector: install it on the server")
@@ -126,7 +133,4 @@ def _as_configuration_error(error: BaseException) -> ConfigurationError:
             "the database user may not create extensions or tables: run CREATE EXTENSION vector as a "
             "superuser, and grant CREATE on the schema"
         )
-    return ConfigurationError(
-        f"the database of storage.database_url cannot be reached or migrated ({describe(error)}): "
-        "check that it runs, and the address, user, password and database name"
-    )
+    return ConfigurationError(advice)

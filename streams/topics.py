@@ -263,8 +263,13 @@ async def _create(client: AIOKafkaAdminClient, topics: list[NewTopic]) -> bool:
     codes = set()
     for name, code, message in (entry[:3] for entry in response.topic_errors):
         codes.add(code)
-        if code not in (0, TopicAlreadyExistsError.errno):
-            raise ConfigurationError(f"topic {name} cannot be created: {for_code(code).__name__}: {message}")
+        if code in (0, TopicAlreadyExistsError.errno):
+            continue
+        error = for_code(code)
+        # A controller that has just been elected, or is about to be.
+        if error.retriable:
+            raise RetryLater(f"Kafka: topic {name} cannot be created now: {error.__name__}: {message}")
+        raise ConfigurationError(f"topic {name} cannot be created: {error.__name__}: {message}")
     return TopicAlreadyExistsError.errno not in codes
 
 

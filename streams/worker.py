@@ -41,6 +41,7 @@ from streams.health import (
 from streams.ingest_sources import check_sources, source_partitions
 from streams.offsets import end_offsets
 from streams.relay import Relay
+from streams.starting import patiently
 from streams.topics import Topics, ensure_topics
 from streams.worker_registry import registered
 
@@ -89,10 +90,13 @@ async def run_worker(
         stack.push_async_callback(engine.dispose)
         # First, so that a start that takes long is seen to be alive.
         await stack.enter_async_context(serve_probes(settings.worker, health))
-        source_counts = await source_partitions(settings.kafka, settings.ingest.sources if "ingest" in roles else ())
-        partitions = await ensure_topics(settings.kafka, settings.buffer)
+        sources = settings.ingest.sources if "ingest" in roles else ()
+        patience_s = settings.worker.start_timeout_s
+        source_counts = await patiently(lambda: source_partitions(settings.kafka, sources), patience_s, stop)
+        partitions = await patiently(lambda: ensure_topics(settings.kafka, settings.buffer), patience_s, stop)
         # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
         if roles & {"extraction", "relay"}:
+            await patiently(lambda: migrate_database(settings), patience_s, stop)
             await _enter_storage_roles(
                 stack, settings, engine, roles, partitions, on_fatal, health, worker_name, model_http
             )
@@ -125,7 +129,9 @@ async def run_worker(
 
 
 async def migrate_database(settings: Settings) -> None:
-    """Bring the schema up to date, under its lock; raises ConfigurationError if it cannot be."""
+    """Bring the schema up to date, under its lock; raises ConfigurationError if it cannot be, RetryLater if Postgres
+    is away.
+    """
     await migrate(
         settings.storage.database_url.get_secret_value(),
         embedding_dimension=settings.embedding_dimension,
@@ -163,7 +169,6 @@ async def _enter_storage_roles(
     worker_name: str,
     model_http: "AsyncClient | None",
 ) -> None:
-    await migrate_database(settings)
     health.watch("database", watch_database(engine))
     await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
     if settings.storage.usage_retention_days is not None:
