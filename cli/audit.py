@@ -1,14 +1,26 @@
 """Accounts for every record of `chat-messages` in a range: reads what each stage holds, then classifies in batches."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cli.audit_checks import (
+    ALL_TIMES,
+    Sources,
+    check_dead_letters,
+    check_ledger,
+    check_once,
+    check_order,
+    check_orphans,
+    check_outbox,
+    time_bounds,
+)
+from cli.audit_findings import CHECKS, Check, CheckName, Sample
 from cli.audit_rules import (
     BlobFacts,
     PendingUnit,
@@ -21,12 +33,14 @@ from cli.audit_rules import (
     outcome_before_decoding,
     outcome_of_blob,
 )
+from cli.audit_topics import check_changes, check_profiles
 from cli.console import err
 from cli.scanning import TopicScanner, topic_scanner
 from schemas import headers as names
 from schemas.errors import ConfigurationError, InvalidRecord
 from schemas.settings import Settings
 from schemas.windows import Window, decode_window
+from storage.audit_applied import RecordRange, TimeRange
 from storage.auditing import cut_offs, units_of_blobs
 from storage.database import create_engine
 from storage.errors import translated
@@ -36,6 +50,8 @@ from streams.raw_records import RawRecord, origin_of
 from streams.topics import Topics
 
 BUFFER_STAGE: Final = b"buffer"
+# What waits in the outbox for longer is told.
+OUTBOX_AGE_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +61,127 @@ class Range:
     partition: int | None = None
     from_offset: int | None = None
     to_offset: int | None = None
+    times: TimeRange = ALL_TIMES
+
+    @property
+    def is_all(self) -> bool:
+        return self == Range()
 
 
-async def audit(settings: Settings, wanted: Range, *, quiet: bool) -> Tally:
-    """Account for every record of the range that there is when this begins."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an audit has found; without a tally where records were not asked for."""
+
+    tally: Tally | None
+    checks: tuple[Check, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every record was counted once, none is missing, and nothing is wrong."""
+        return all(check.wrong == 0 for check in self.checks) and (self.tally is None or self.tally.agrees)
+
+
+async def audit(
+    settings: Settings,
+    wanted: Range,
+    *,
+    quiet: bool = True,
+    only: Collection[CheckName] = CHECKS,
+    outbox_age_s: float = OUTBOX_AGE_S,
+) -> Report:
+    """Account for every record of the range that there is when this begins, and check what came of it."""
     topics = Topics(settings.kafka.topic_prefix)
-    topic = topics.chat_messages
-    tally = Tally()
     engine = create_engine(settings.storage)
     try:
-        async with topic_scanner(settings.kafka) as scanner:
-            first, end = await scanner.bounds(topic)
-            begin, stop = chosen(wanted, first, end)
-            with translated("auditing"):
-                async with engine.connect() as connection:
-                    stages = await _read_stages(scanner, settings, topics, connection)
-                    tally.held = stages.held
-                    total = sum(max(0, stop[number] - begin[number]) for number in stop)
-                    with _progress(total, quiet=quiet) as advance:
-                        async for records in scanner.scan(topic, begin, stop):
-                            seen = [seen_record(record) for record in records]
-                            await classify(connection, seen, stages, len(end), tally)
-                            advance(len(records))
-            if tally.lacks_copies:
-                _, newest = await scanner.bounds(topic)
-                before = {number: begin.get(number, first[number]) for number in first}
-                after = {number: stop.get(number, first[number]) for number in first}
-                for low, high in ((first, before), (after, newest)):
-                    async for records in scanner.scan(topic, low, high):
-                        note_copies([seen_record(record) for record in records], tally)
+        with translated("auditing"):
+            async with topic_scanner(settings.kafka) as scanner:
+                everything = Sources(settings, topics, scanner, engine, times=wanted.times)
+                begin, stop = await bounds_of(everything, wanted)
+                records = None if wanted.is_all else RecordRange(topics.chat_messages, begin, stop)
+                sources = replace(everything, records=records)
+                tally = await account(sources, begin, stop, quiet=quiet) if "records" in only else None
+                return Report(tally, tuple(await run_checks(sources, tally, only, outbox_age_s)))
     finally:
         await engine.dispose()
+
+
+async def run_checks(
+    sources: Sources, tally: Tally | None, only: Collection[CheckName], outbox_age_s: float
+) -> list[Check]:
+    """The checks that are asked for, by their order of CHECKS."""
+    found: dict[str, Check] = {}
+
+    def note(*checks: Check) -> None:
+        for check in checks:
+            if check.name in found:
+                found[check.name] += check
+            elif check.name in only:
+                found[check.name] = check
+
+    if tally is not None:
+        note(check_of(tally))
+    for name, run in _CHECKS.items():
+        if name in only:
+            note(await run(sources))
+    if "outbox" in only:
+        note(await check_outbox(sources, outbox_age_s))
+    if not {"profiles", "change-order"}.isdisjoint(only):
+        note(*await check_profiles(sources))
+    if not {"changes", "change-order"}.isdisjoint(only):
+        note(*await check_changes(sources))
+    return [found[name] for name in CHECKS if name in found]
+
+
+_CHECKS: Final[Mapping[CheckName, Callable[[Sources], Awaitable[Check]]]] = {
+    "once": check_once,
+    "order": check_order,
+    "dead-letters": check_dead_letters,
+    "ledger": check_ledger,
+    "orphans": check_orphans,
+}
+
+
+def check_of(tally: Tally) -> Check:
+    """The account of the records as one of the checks."""
+    check = Check("records", looked_at=tally.records)
+    check.add(Sample("in no stage at all", place=f"{partition}/{offset}") for partition, offset in tally.missing)
+    return check
+
+
+async def account(sources: Sources, begin: Mapping[int, int], stop: Mapping[int, int], *, quiet: bool) -> Tally:
+    """Give every record of the range its outcome."""
+    scanner, topic = sources.scanner, sources.topics.chat_messages
+    tally = Tally()
+    first, end = await scanner.bounds(topic)
+    async with sources.engine.connect() as connection:
+        stages = await _read_stages(scanner, sources.settings, sources.topics, connection)
+        tally.held = stages.held
+        total = sum(max(0, stop[number] - begin[number]) for number in stop)
+        with _progress(total, quiet=quiet) as advance:
+            async for records in scanner.scan(topic, begin, stop):
+                seen = [seen_record(record) for record in records]
+                await classify(connection, seen, stages, len(end), tally)
+                advance(len(records))
+    if tally.lacks_copies:
+        _, newest = await scanner.bounds(topic)
+        before = {number: begin.get(number, first[number]) for number in first}
+        after = {number: stop.get(number, first[number]) for number in first}
+        for low, high in ((first, before), (after, newest)):
+            async for records in scanner.scan(topic, low, high):
+                note_copies([seen_record(record) for record in records], tally)
     tally.settle()
     return tally
+
+
+async def bounds_of(sources: Sources, wanted: Range) -> tuple[dict[int, int], dict[int, int]]:
+    """The range as first and next offsets by partition."""
+    first, end = await sources.scanner.bounds(sources.topics.chat_messages)
+    begin, stop = chosen(wanted, first, end)
+    early, late = await time_bounds(sources, sources.topics.chat_messages)
+    return (
+        {number: max(offset, early[number]) for number, offset in begin.items()},
+        {number: min(offset, late[number]) for number, offset in stop.items()},
+    )
 
 
 async def classify(

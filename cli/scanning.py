@@ -28,9 +28,12 @@ Offsets = Mapping[int, int]
 class TopicScanner:
     """Reads ranges of topics and offsets of groups over one connection each."""
 
-    def __init__(self, client: AIOKafkaConsumer, admin_client: AIOKafkaAdminClient) -> None:
+    def __init__(
+        self, client: AIOKafkaConsumer, admin_client: AIOKafkaAdminClient, uncommitted: AIOKafkaConsumer
+    ) -> None:
         self._client = client
         self._admin = admin_client
+        self._uncommitted = uncommitted
 
     async def bounds(self, topic: str) -> tuple[dict[int, int], dict[int, int]]:
         """First offset and next offset of each partition, the latter without what open transactions hide.
@@ -48,6 +51,22 @@ class TopicScanner:
             last = await self._client.end_offsets(partitions)
         return {p.partition: first[p] for p in partitions}, {p.partition: last[p] for p in partitions}
 
+    async def written(self, topic: str) -> dict[int, int]:
+        """Next offset of each partition with what open transactions hide: `scan` up to it waits for their end."""
+        _, end = await self.bounds(topic)
+        with translated(f"reading the offsets of {topic}"):
+            ends = await self._uncommitted.end_offsets([TopicPartition(topic, number) for number in end])
+        return {position.partition: offset for position, offset in ends.items()}
+
+    async def at_time(self, topic: str, time_ms: int) -> dict[int, int]:
+        """Offset of each partition's first record that is not older, its next offset where there is none."""
+        first, end = await self.bounds(topic)
+        with translated(f"reading the offsets of {topic}"):
+            found = await self._client.offsets_for_times({TopicPartition(topic, number): time_ms for number in first})
+        return {
+            position.partition: end[position.partition] if at is None else at.offset for position, at in found.items()
+        }
+
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """Next offsets that the group has committed, of the partitions that have any.
 
@@ -64,10 +83,12 @@ class TopicScanner:
                     raise
             await asyncio.sleep(RETRY_S)
 
-    async def scan(self, topic: str, first: Offsets, end: Offsets) -> AsyncIterator[Sequence[Any]]:
+    async def scan(
+        self, topic: str, first: Offsets, end: Offsets, silence_s: float = SILENCE_S
+    ) -> AsyncIterator[Sequence[Any]]:
         """Batches of aiokafka records with `first <= offset < end`, each of one partition and in its order.
 
-        Raises RetryLater when the broker stops answering.
+        Raises RetryLater when the broker stops answering, or a transaction is open, for `silence_s`.
         """
         left = {TopicPartition(topic, p): stop for p, stop in end.items() if first.get(p, 0) < stop}
         if not left:
@@ -92,7 +113,7 @@ class TopicScanner:
                     self._client.pause(position)
             if before != after:
                 last_progress = time.monotonic()
-            elif time.monotonic() - last_progress > SILENCE_S:
+            elif time.monotonic() - last_progress > silence_s:
                 raise RetryLater(f"Kafka: no answer while reading {topic}")
 
     async def behind(self, group: str, topic: str, end: Offsets) -> int:
@@ -119,5 +140,9 @@ class TopicScanner:
 @asynccontextmanager
 async def topic_scanner(kafka: KafkaSettings) -> AsyncIterator[TopicScanner]:
     """A scanner whose clients are closed on leaving; raises RetryLater if the broker is away."""
-    async with admin(kafka) as admin_client, consumer(kafka) as client:
-        yield TopicScanner(client, admin_client)
+    async with (
+        admin(kafka) as admin_client,
+        consumer(kafka) as client,
+        consumer(kafka, isolation_level="read_uncommitted") as uncommitted,
+    ):
+        yield TopicScanner(client, admin_client, uncommitted)

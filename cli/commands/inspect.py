@@ -43,10 +43,10 @@ def audit(
     from cli.console import print_json
 
     settings = settings_of(Place(config, data_dir, verbose))
-    tally = asyncio.run(audit(settings, Range(topic_partition, from_offset, to_offset), quiet=json))
+    report = asyncio.run(audit(settings, Range(topic_partition, from_offset, to_offset), quiet=json))
     if json:
-        print_json(audit_document(tally))
+        print_json(audit_document(report))
     else:
-        print_audit(tally)
-    if not tally.agrees:
+        print_audit(report)
+    if not report.agrees:
         raise typer.Exit(1)
