@@ -107,6 +107,14 @@ def translated(what: str) -> Iterator[None]:
             "check kafka.bootstrap_servers and, where it asks for them, the credentials"
         ) from error
     except KafkaError as error:
-        if error.retriable:
+        if error.retriable or _hides_what_may_pass(error):
             raise RetryLater(f"Kafka, {what}: {type(error).__name__}") from error
         raise
+
+
+def _hides_what_may_pass(error: KafkaError) -> bool:
+    """aiokafka's producer makes a plain KafkaError of a connection that is cut while it looks for its coordinator."""
+    cause: BaseException | None = error
+    while cause is not None and type(cause) is KafkaError:
+        cause = cause.__cause__
+    return isinstance(cause, OSError | TimeoutError) or (isinstance(cause, KafkaError) and cause.retriable)

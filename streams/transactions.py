@@ -13,7 +13,9 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
+    OutOfOrderSequenceNumber,
     ProducerFenced,
+    UnknownProducerId,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
@@ -122,8 +124,15 @@ def failed_transactions() -> Iterator[None]:
         yield
     except InvalidProducerEpoch as error:
         raise ProducerFenced from error
-    # aiokafka asserts its own states.
-    except (InvalidProducerIdMapping, InvalidTxnState, IllegalOperation, AssertionError) as error:
+    # aiokafka asserts its own states; a broker that has just begun to lead may not know the producer's last batch.
+    except (
+        InvalidProducerIdMapping,
+        InvalidTxnState,
+        OutOfOrderSequenceNumber,
+        UnknownProducerId,
+        IllegalOperation,
+        AssertionError,
+    ) as error:
         raise RetryLater(f"Kafka: the transaction failed ({type(error).__name__})") from error
 
 
