@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from agents.counting import count_spent
 from agents.dependencies import ExtractionDeps
 from agents.faults import UserKey
 from schemas.budgets import BudgetLimits, Reached, Spent, day_of, is_near, reached
@@ -37,12 +38,13 @@ class BudgetReached(RetryLater):
 
 
 class Meter:
-    """What one attempt has spent so far; `model` did what no model is named for."""
+    """What one attempt has spent so far, and how it ended; `model` did what no model is named for."""
 
     def __init__(self, attempt_id: UUID) -> None:
         self.attempt_id = attempt_id
         self.usage = Usage()
         self.model = ""
+        self.ended_as: UsageOutcome = "stopped"
 
     @property
     def is_empty(self) -> bool:
@@ -134,6 +136,7 @@ class Accounts:
             self._unwritten += waiting
 
     def _count(self, attempt: Attempt) -> None:
+        count_spent(self._deps.metrics, attempt)
         known = self._projects.get(attempt.project_id)
         if known is not None and day_of(attempt.recorded_at)[0] == self._day:
             known.spent += spent_in(attempt)
@@ -169,11 +172,13 @@ class Accounts:
         if key in self._reported:
             return
         self._reported.add(key)
+        reached_budget = f"{budget.scope}_{budget.kind}_a_day"
+        self._deps.metrics.add("memostream_budget_reached_total", budget=reached_budget)
         log.warning(
             "budget.reached",
             project_id=user[0],
             user_id=user[1] if of_user else None,
-            budget=f"{budget.scope}_{budget.kind}_a_day",
+            budget=reached_budget,
             until=until.isoformat(),
         )
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agents.accounts import Accounts, Meter
 from agents.bisection import Merged, extract_units, merge_topics
+from agents.counting import count_units
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import HEALTH_PART, Endpoint
 from agents.faults import CUT_DIFFERENTLY, Findings, Parked, UserKey, split_messages, units_behind
@@ -138,6 +139,7 @@ class Applier:
         `attempts` counts this one; `in_transaction` is run inside the transaction, after everything else.
         """
         meter = Meter(self._deps.clock.new_id())
+        begin_s = self._deps.clock.monotonic()
         outcome: UsageOutcome | None = "stopped"
         try:
             for _ in range(MAX_RESTARTS):
@@ -152,6 +154,9 @@ class Applier:
                 self._deps.health.report(HEALTH_PART, str(error))
             raise
         finally:
+            duration_s = self._deps.clock.monotonic() - begin_s
+            ended_as = outcome or meter.ended_as
+            self._deps.metrics.observe("memostream_extraction_duration_seconds", duration_s, outcome=ended_as)
             # Also when it is cancelled: what was spent was spent.
             if outcome is not None and not meter.is_empty:
                 ended = self._accounts.attempt(meter, user, [window for window, _ in windows], outcome)
@@ -210,6 +215,8 @@ class Applier:
                 # Merged once more, but not embedded once more.
                 findings = replace(findings, extraction=merged.update.extraction)
                 continue
+            meter.ended_as = usage_outcome(application)
+            count_units(self._deps.metrics, application)
             log.info(
                 "extraction.applied",
                 project_id=user[0],

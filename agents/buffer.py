@@ -13,6 +13,7 @@ from streams.buffer_ownership import BufferOwnerFactory
 from streams.faust_app import FaustApp
 from streams.owned_buffers import OwnedBuffers
 from streams.ownership import PartitionOwners
+from streams.stage_metrics import StageMetrics
 from streams.topics import TABLE_NAME, Topics
 
 # Of a worker that nobody asks; no host has such a name.
@@ -26,13 +27,14 @@ def create_buffer_app(
     count_tokens: TokenCounter,
     on_fatal: Callable[[BaseException], None],
     url: str = NOWHERE,
+    metrics: StageMetrics | None = None,
 ) -> tuple[FaustApp, OwnedBuffers]:
     """The Faust app of the buffer role, not started, and the buffers that it will own.
 
     `url` is where this worker is asked about them; the members of the group tell each other.
     """
     topics = Topics(kafka.topic_prefix)
-    factory = BufferOwnerFactory(kafka, buffer, partitions, count_tokens, on_fatal)
+    factory = BufferOwnerFactory(kafka, buffer, partitions, count_tokens, on_fatal, metrics)
     owners = PartitionOwners(factory, kafka.session_timeout_s)
     partition_counts = {topics.chat_messages: partitions}
     app = create_owning_app(topics.buffer_group, kafka, partition_counts, owners, on_fatal, canonical_url=URL(url))

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from extraction.protocol import Extractor
 from schemas.budgets import BudgetSettings
 from schemas.health import Health
+from schemas.metrics import NO_METRICS, Metrics
 from schemas.prices import PriceSettings
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
@@ -71,5 +72,6 @@ class ExtractionDeps:
     policy_of_project: Callable[[str], Awaitable[ProfilePolicy]] = default_policy
     prices: PriceSettings = field(default_factory=PriceSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
+    metrics: Metrics = NO_METRICS
     commit_interval_s: float = 1.0
     hold_poll_s: float = 1.0

@@ -10,6 +10,7 @@ from agents.accounts import Meter
 from agents.bisection import halves_of
 from agents.control import Step, call_for_control
 from agents.faults import EndpointJudge, UserKey, is_short
+from agents.waits import Waits
 from extraction.protocol import Extractor
 from schemas.conversation import Message
 from schemas.errors import (
@@ -44,10 +45,12 @@ class Endpoint:
         health: Health,
         failing_users_limit: int,
         monotonic: Callable[[], float] = time.monotonic,
+        waits: Waits | None = None,
     ) -> None:
         self._extractor = extractor
         self._health = health
         self._monotonic = monotonic
+        self._waits = waits or Waits()
         # Apart, for a model may read well and merge badly, and another one embeds.
         self._judges: dict[Step, EndpointJudge] = {step: EndpointJudge(failing_users_limit) for step in get_args(Step)}
 
@@ -91,7 +94,8 @@ class Endpoint:
         meter: Meter,
     ) -> Result:
         try:
-            result = await call()
+            with self._waits.one():
+                result = await call()
         except (ContentRejected, ContextTooLong) as error:
             meter.add(error.usage)
             if isinstance(error, ContentRejected) or is_smallest:
@@ -129,7 +133,8 @@ class Endpoint:
         self._judges[step] = self._judges[step].before_control(self._monotonic())
         is_taken = True
         try:
-            meter.add(await call_for_control(self._extractor, step, policy))
+            with self._waits.one():
+                meter.add(await call_for_control(self._extractor, step, policy))
         except (ContentRejected, ContextTooLong) as error:
             meter.add(error.usage)
             is_taken = False

@@ -33,6 +33,7 @@ def register(app: FaustApp, topic_name: str, partitions: int, deps: ExtractionDe
     async def stopping(_app: Any, /, *_: Any, **__: Any) -> None:
         await intake.stop()
 
+    app.behind = intake.behind
     app.on_partitions_revoked.connect(revoked)
     app.on_before_shutdown.connect(stopping)
     return intake

@@ -95,6 +95,7 @@ class HoldTimer:
             if batch and batch[0].ledger_id == first.ledger_id:
                 await self._apply(user, batch, first.attempts)
         except RetryLater as error:
+            self._deps.metrics.add("memostream_extraction_waits_total", reason=reason_of(error))
             delay_s = self._settler.backoff_s(first.attempts, error)
             await self._give_back(first, delay_s, reason_of(error))
         else:

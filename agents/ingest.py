@@ -7,14 +7,18 @@ from schemas.settings import Settings
 from streams.faust_app import FaustApp
 from streams.ingest_owner import IngestOwnerFactory
 from streams.ownership import PartitionOwners
+from streams.stage_metrics import StageMetrics
 from streams.topics import Topics
 
 
 def create_ingest_app(
-    settings: Settings, partition_counts: Mapping[str, int], on_fatal: Callable[[BaseException], None]
+    settings: Settings,
+    partition_counts: Mapping[str, int],
+    on_fatal: Callable[[BaseException], None],
+    metrics: StageMetrics | None = None,
 ) -> FaustApp:
     """The Faust app of the ingest role, not started; `partition_counts` are those of the sources, which exist."""
-    factory = IngestOwnerFactory(settings.kafka, settings.buffer, settings.ingest.sources, on_fatal)
+    factory = IngestOwnerFactory(settings.kafka, settings.buffer, settings.ingest.sources, on_fatal, metrics)
     return create_owning_app(
         Topics(settings.kafka.topic_prefix).ingest_group,
         settings.kafka,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Protocol
 
 import structlog
+from aiokafka import TopicPartition
 
 from agents.dependencies import ExtractionDeps
 from agents.holds import HoldTimer
@@ -53,11 +54,26 @@ class Intake:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed = False
         self._stopping = False
+        # Records that came to their end, of all partitions since the start.
+        self.finished = 0
 
     @property
     def pending(self) -> int:
         """Records read and not finished."""
         return self._queues.size
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a user waits for an endpoint, for Postgres or for a budget, or is at the model now."""
+        return self._settler.waits.count > 0
+
+    def behind(self, place: TopicPartition, last_fetched: int | None) -> int:
+        """Records of a partition that were fetched and are not finished, or stand behind one that is not."""
+        partition = (place.topic, place.partition)
+        next_offset = self._tracker.next_offset(partition)
+        if next_offset is None or last_fetched is None:
+            return self._tracker.open_records(partition)
+        return max(0, last_fetched + 1 - next_offset)
 
     async def run(self, records: AsyncIterator[Record]) -> None:
         """Read until cancelled, also after an error: Faust would restart an agent that ends, past the error."""
@@ -133,6 +149,7 @@ class Intake:
         return await self._settler.settle(batch[0].user, records, is_ours, full)
 
     def _finished(self, batch: Sequence[Delivery]) -> None:
+        self.finished += len(batch)
         for delivery in batch:
             self._tracker.finished(delivery.ticket)
 

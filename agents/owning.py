@@ -38,6 +38,7 @@ def create_owning_app(
         },
     )
     owners.consumer = app
+    app.behind = owners.behind
 
     async def hand_over(stream: faust.StreamT[bytes]) -> None:
         try:

@@ -9,9 +9,11 @@ import structlog
 
 from agents.accounts import Accounts, BudgetReached
 from agents.application import Applier, InTransaction, nothing_more
+from agents.counting import under_way
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import Endpoint
 from agents.faults import UserKey, backoff_s
+from agents.waits import Waits
 from schemas.errors import EndpointRefused, RetryLater
 from schemas.windows import Position, Window, WindowCommand
 from storage.commands import apply_command
@@ -32,7 +34,10 @@ class Settler:
 
     def __init__(self, deps: ExtractionDeps) -> None:
         self._deps = deps
-        endpoint = Endpoint(deps.extractor, deps.health, deps.extraction.failing_users_limit, deps.clock.monotonic)
+        self.waits = Waits()
+        endpoint = Endpoint(
+            deps.extractor, deps.health, deps.extraction.failing_users_limit, deps.clock.monotonic, self.waits
+        )
         self._applier = Applier(deps, endpoint, Accounts(deps))
         self._slots = asyncio.Semaphore(deps.extraction.concurrency)
         self._stopping = asyncio.Event()
@@ -66,8 +71,10 @@ class Settler:
                 return True
             except BudgetReached as error:
                 hold_reason, hold_until = BUDGET, error.until
+                self._deps.metrics.add("memostream_extraction_waits_total", reason=BUDGET)
             except RetryLater as error:
                 failures += 1
+                self._deps.metrics.add("memostream_extraction_waits_total", reason=reason_of(error))
                 if hold_until is None:
                     hold_reason = reason_of(error)
                 delay_s = self.backoff_s(failures, error)
@@ -91,12 +98,13 @@ class Settler:
     ) -> None:
         """One attempt, when there is a free slot; waiting for another one takes no slot."""
         async with self._slots:
-            windows = [(record, position) for record, position in records if isinstance(record, Window)]
-            if windows:
-                await self._applier.apply_windows(user, windows, attempts, in_transaction)
-            for record, position in records:
-                if isinstance(record, WindowCommand):
-                    await self._command(record, position, in_transaction)
+            with under_way(self._deps.metrics):
+                windows = [(record, position) for record, position in records if isinstance(record, Window)]
+                if windows:
+                    await self._applier.apply_windows(user, windows, attempts, in_transaction)
+                for record, position in records:
+                    if isinstance(record, WindowCommand):
+                        await self._command(record, position, in_transaction)
 
     def backoff_s(self, failures: int, error: RetryLater) -> float:
         """How long to wait after so many failures in a row; a used up budget is none, and ends with the day."""
@@ -115,7 +123,8 @@ class Settler:
         if full is not None:
             waits.append(asyncio.create_task(full.wait()))
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            with self.waits.one():
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -150,6 +159,7 @@ class Settler:
             async with self._deps.engine.begin() as connection:
                 for record, position in records:
                     await hold(connection, record, position, reason, self._deps.clock.now(), due_at)
+        self._deps.metrics.add("memostream_windows_held_total", len(records), reason=reason)
         # A budget is reported once, when it is reached.
         if reason == BUDGET:
             return

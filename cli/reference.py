@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from cli.reference_commands import commands_page
 from cli.reference_http import http_page
+from cli.reference_metrics import metrics_page
 from cli.reference_topics import topics_page
 from cli.reference_types import choices_of, models_in, type_of
 from schemas.memobase_keys import MEMOBASE_KEYS, MEMOBASE_VARIABLES
@@ -210,6 +211,7 @@ def generated() -> dict[Path, str]:
         Path("docs/reference/topics.md"): topics_page(),
         Path("docs/reference/cli.md"): commands_page(),
         Path("docs/reference/http-api.md"): http_page(),
+        Path("docs/reference/metrics.md"): metrics_page(),
         MEMOBASE_PAGE: with_parts((ROOT / MEMOBASE_PAGE).read_text(encoding="utf-8"), memobase_parts()),
     }
 

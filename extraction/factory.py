@@ -8,6 +8,7 @@ from extraction.protocol import Embedder, Extractor
 from extraction.reading import ReadingModel
 from schemas.errors import ConfigurationError
 from schemas.memory import ExtractorIdentity
+from schemas.metrics import NO_METRICS, Metrics
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
 
@@ -21,14 +22,17 @@ MAX_IDENTITIES: Final = 256
 
 
 def create_extractor(
-    settings: Settings, embedder: Embedder | None = None, http: "AsyncClient | None" = None
+    settings: Settings,
+    embedder: Embedder | None = None,
+    http: "AsyncClient | None" = None,
+    metrics: Metrics = NO_METRICS,
 ) -> Extractor:
     """The extractor of `extraction.provider`; opens no connection. Raises ConfigurationError.
 
     It closes its embedder: the one that it is given, else one of its own. `http` stands in for the client that
     requests are sent by, so that a model may be part of the process.
     """
-    embedder = embedder or create_embedder(settings, http)
+    embedder = embedder or create_embedder(settings, http, metrics)
     # A provider's imports take up to a second, so only those of the chosen one are made.
     if settings.extraction.provider == "offline":
         from extraction.offline.provider import OfflineSteps, offline_identity
@@ -49,13 +53,13 @@ def create_extractor(
         return ExtractorIdentity("openai", EXTRACTION_VERSION, llm.model, prompt_hash(policy))
 
     gate = Gate(Limits(llm.concurrency, llm.requests_per_minute, llm.tokens_per_minute))
-    chat = ChatEndpoint(client, llm, llm.model, gate)
+    chat = ChatEndpoint(client, llm, llm.model, gate, metrics)
     # Another model may take another form of answers; the limits are those of the endpoint.
-    tidier = chat if llm.summary_model is None else ChatEndpoint(client, llm, llm.summary_model, gate)
+    tidier = chat if llm.summary_model is None else ChatEndpoint(client, llm, llm.summary_model, gate, metrics)
     return Pipeline(identity, EndpointSteps(chat, tidier), embedder)
 
 
-def create_reader(settings: Settings) -> ReadingModel | None:
+def create_reader(settings: Settings, metrics: Metrics = NO_METRICS) -> ReadingModel | None:
     """The model that helps to read memory, at the endpoint of extraction; None with provider `offline`."""
     if settings.extraction.provider == "offline":
         return None
@@ -69,12 +73,14 @@ def create_reader(settings: Settings) -> ReadingModel | None:
     client = open_client(llm.base_url, llm.api_key, llm.timeout_s, llm.default_headers, llm.default_query)
     gate = Gate(Limits(llm.concurrency, llm.requests_per_minute, llm.tokens_per_minute))
     return ChatReader(
-        ChatEndpoint(client, llm, llm.summary_model or llm.model, gate),
-        ChatEndpoint(client, llm, llm.thinking_model or llm.model, gate),
+        ChatEndpoint(client, llm, llm.summary_model or llm.model, gate, metrics),
+        ChatEndpoint(client, llm, llm.thinking_model or llm.model, gate, metrics),
     )
 
 
-def create_embedder(settings: Settings, http: "AsyncClient | None" = None) -> Embedder | None:
+def create_embedder(
+    settings: Settings, http: "AsyncClient | None" = None, metrics: Metrics = NO_METRICS
+) -> Embedder | None:
     """The embedder of the same provider; None where `embedding.enabled` is false. Raises ConfigurationError.
 
     `http` as in `create_extractor`.
@@ -108,7 +114,13 @@ def create_embedder(settings: Settings, http: "AsyncClient | None" = None) -> Em
     )
     gate = Gate(Limits(embedding.concurrency, embedding.requests_per_minute, embedding.tokens_per_minute))
     return EndpointEmbedder(
-        client, settings.embedding_model, settings.embedding_dimension, llm.max_retries, gate, embedding.api
+        client,
+        settings.embedding_model,
+        settings.embedding_dimension,
+        llm.max_retries,
+        gate,
+        embedding.api,
+        metrics=metrics,
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,7 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.profile_schema import unify_name
 from schemas.records import UtcDatetime
 
-ReplyModel = TypeVar("ReplyModel", bound=BaseModel)
+ReplyModel = TypeVar("ReplyModel", bound="Reply")
 
 # So many opening braces of a reply are tried; a reply with more is not an answer.
 MAX_BRACES: Final = 200
@@ -78,6 +78,9 @@ Indices = Annotated[list[int], AfterValidator(_indices)]
 
 
 class Reply(BaseModel):
+    """`step` is what the call is counted as; questions of the gateway are all one."""
+
+    step: ClassVar[str] = "read"
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
@@ -106,6 +109,8 @@ class EventReply(Reply):
 
 class ExtractReply(Reply):
     """Validated with the context {"count": number of messages}."""
+
+    step: ClassVar[str] = "extract"
 
     facts: list[FactReply]
     events: list[EventReply] = Field(default_factory=list)
@@ -137,6 +142,7 @@ class DecisionReply(Reply):
 class MergeReply(Reply):
     """Validated with the context {"count": number of items}: every item is decided on exactly once."""
 
+    step: ClassVar[str] = "merge"
     decisions: list[DecisionReply]
 
     @model_validator(mode="after")
@@ -157,6 +163,7 @@ class JoinReply(Reply):
 class OrganizeReply(Reply):
     """What may be joined with what depends on the topics asked for, so it is judged beside the schema."""
 
+    step: ClassVar[str] = "organize"
     joins: list[JoinReply]
 
 
@@ -168,6 +175,7 @@ class ShorterReply(Reply):
 class CompactReply(Reply):
     """Validated with the context {"count": number of memos}: every memo has exactly one shorter one."""
 
+    step: ClassVar[str] = "compact"
     memos: list[ShorterReply]
 
     @model_validator(mode="after")

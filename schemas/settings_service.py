@@ -53,7 +53,16 @@ class WorkerSettings(Section):
     )
     metadata_refresh_s: PositiveFloat = Field(30.0, description="How soon a new partition or broker is noticed.")
     health_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of GET /livez and /readyz for an orchestrator's probes; null for none."
+        None,
+        ge=1,
+        le=65535,
+        description="Port of GET /livez and /readyz, for an orchestrator's probes, and of GET /metrics; null for none.",
+    )
+    stalled_after_s: PositiveFloat = Field(
+        300.0,
+        description="/livez fails when a role has work and has made no progress for so long, though all that it needs "
+        "is there. Well above what one window and a rebalance take; waiting for a model, a budget, the broker or "
+        "Postgres does not count.",
     )
     health_host: str = Field(
         "127.0.0.1", description="Address that takes the probes; 0.0.0.0 in a container, for they come from outside."

@@ -104,6 +104,16 @@ async def delete_rows(connection: AsyncConnection, ids: Collection[UUID]) -> Non
     await connection.execute(delete(outbox).where(outbox.c.id.in_(list(ids))))
 
 
+async def has_rows(
+    connection: AsyncConnection, held: Collection[int], shards: int, without: Collection[tuple[str, str]]
+) -> bool:
+    """Whether the shards that are held have a row, not counting some users (project, user)."""
+    query = select(outbox.c.number).where((outbox.c.slot % shards).in_(list(held))).limit(1)
+    if without:
+        query = query.where(tuple_(outbox.c.project_id, outbox.c.user_id).not_in(list(without)))
+    return (await connection.execute(query)).first() is not None
+
+
 async def backlog(connection: AsyncConnection) -> tuple[int, datetime | None]:
     """How many rows wait, and since when the oldest does."""
     row = (await connection.execute(select(func.count(), func.min(outbox.c.created_at)))).one()

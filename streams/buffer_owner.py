@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from schemas.buffer_views import BufferView
 from schemas.errors import LeaseLost, RetryLater
 from schemas.identity import derived_uuid
+from schemas.metrics import NO_METRICS
 from schemas.records import Command
 from schemas.settings import BufferSettings, KafkaSettings
 from streams.buffer_codec import HeadKey
@@ -21,9 +22,10 @@ from streams.buffering import BufferContext, handle
 from streams.clients import consumer, translated
 from streams.partition_owner import OnFatal, OnLost, PartitionOwner, now_ms
 from streams.raw_records import Effects, Outgoing, RawRecord
+from streams.stage_metrics import StageMetrics
 from streams.topics import Topics
 from streams.transactions import PartitionTransactions
-from streams.windowing import tail_deadline_ms
+from streams.windowing import Head, tail_deadline_ms
 
 # Tails of one check go into one transaction.
 MAX_TAILS_PER_CHECK = 500
@@ -42,6 +44,7 @@ class BufferOwner(PartitionOwner):
         store: PartitionStore,
         on_lost: OnLost,
         on_fatal: OnFatal,
+        metrics: StageMetrics | None = None,
     ) -> None:
         topics = Topics(kafka.topic_prefix)
         place = TopicPartition(topics.chat_messages, context.partition)
@@ -50,6 +53,7 @@ class BufferOwner(PartitionOwner):
             kafka, place, topics.buffer_group, topics.buffer_transactional_id(context.partition), changelog
         )
         super().__init__(place, settings, transactions, on_lost, on_fatal)
+        self._metrics = metrics or StageMetrics(NO_METRICS, "buffer")
         self._kafka = kafka
         self._context = context
         self._store = store
@@ -75,6 +79,10 @@ class BufferOwner(PartitionOwner):
         super().abandon()
         self._state = None
         self._moved.set()
+
+    def heads(self) -> list[Head]:
+        """Of what is buffered now; none while the state is being loaded."""
+        return [] if self._state is None else list(self._state.heads.values())
 
     async def wait_for(self, offset: int, timeout_s: float) -> None:
         """Wait until the record at `offset` is decided and committed, this owner is abandoned, or time is up."""
@@ -113,7 +121,8 @@ class BufferOwner(PartitionOwner):
         log.debug("buffer.committed", partition=self.place.partition, **effects.counts)
 
     async def _send(self, state: PartitionState, effects: Effects, next_offset: int | None) -> None:
-        changelog_end = await self._transactions.commit(effects.outgoing, next_offset, state.pending)
+        with self._metrics.transaction(effects.counts):
+            changelog_end = await self._transactions.commit(effects.outgoing, next_offset, state.pending)
         # Nothing is awaited between the broker's answer and this write, so a revocation cannot come between.
         if changelog_end is not None:
             state.commit(changelog_end)
@@ -174,6 +183,7 @@ class BufferOwner(PartitionOwner):
                     batches = await reader.getmany(position, timeout_ms=200, max_records=10_000)
                     changes = {record.key: record.value for record in batches.get(position, ())}
                     self._store.write(changes, await reader.position(position))
+                    self._metrics.moved += 1
         log.info("buffer.changelog_read", partition=self.place.partition, first_offset=start, next_offset=end)
 
 

@@ -4,12 +4,14 @@ from collections.abc import Collection
 
 from aiokafka import TopicPartition
 
+from schemas.metrics import NO_METRICS
 from schemas.settings import BufferSettings, KafkaSettings
 from schemas.tokens import TokenCounter
 from streams.buffer_owner import BufferOwner
 from streams.buffer_store import MemoryPartitionStore, PartitionStore, RocksPartitionStore
 from streams.buffering import BufferContext
 from streams.partition_owner import OnFatal, OnLost
+from streams.stage_metrics import StageMetrics
 from streams.store_slot import StoreSlot
 from streams.topics import Topics
 from streams.windowing import WindowPolicy
@@ -25,12 +27,14 @@ class BufferOwnerFactory:
         partitions: int,
         count_tokens: TokenCounter,
         on_fatal: OnFatal,
+        metrics: StageMetrics | None = None,
     ) -> None:
         self._kafka = kafka
         self._buffer = buffer
         self._partitions = partitions
         self._count_tokens = count_tokens
         self._on_fatal = on_fatal
+        self._metrics = metrics or StageMetrics(NO_METRICS, "buffer")
         self._group = Topics(kafka.topic_prefix).buffer_group
         self._memory_stores: dict[int, MemoryPartitionStore] = {}
         self._slot: StoreSlot | None = None
@@ -49,7 +53,7 @@ class BufferOwnerFactory:
             count_tokens=self._count_tokens,
         )
         store = self._open_store(place.partition)
-        return BufferOwner(self._kafka, self._buffer, context, store, on_lost, self._on_fatal)
+        return BufferOwner(self._kafka, self._buffer, context, store, on_lost, self._on_fatal, self._metrics)
 
     def close(self) -> None:
         if self._slot is not None:

@@ -87,6 +87,7 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
             dead_letter(record, error, stage=STAGE, group=context.group, max_blob_bytes=context.max_blob_bytes)
         )
         effects.counts["parked"] += 1
+        effects.counts[f"letter.{error.reason}"] += 1
         if decoded is not None:
             parked = ParkedRecord(offset=record.offset, blob_id=decoded.id, reason=error.reason)
             effects.outcomes.append(Parked(User(decoded.project_id, decoded.user_id), parked))

@@ -1,7 +1,7 @@
 """Faust as we use it: every default that hurts set in one place, and a transport that reads committed records."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import aiokafka
@@ -69,8 +69,30 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
         heartbeat = asyncio.run_coroutine_threadsafe(coordinator._do_heartbeat(), self.thread_loop)  # noqa: SLF001
         return bool(await asyncio.wrap_future(heartbeat))
 
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The next offset that is fetched of each partition that this member has; only read, so from any thread."""
+        consumer = self._consumer
+        subscription = consumer._subscription.subscription if consumer is not None else None  # noqa: SLF001
+        if subscription is None or subscription.assignment is None:
+            return {}
+        assignment = subscription.assignment
+        known = {place: assignment.state_value(place)._position for place in assignment.tps}  # noqa: SLF001
+        return {place: position for place, position in known.items() if position is not None}
+
 
 class _ReadCommittedConsumer(Consumer):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # A transaction's marker moves a position, too, so this tells what there was to be done.
+        self.last_fetched: dict[TopicPartition, int] = {}
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        self.last_fetched[TopicPartition(*tp)] = record.offset
+        return super()._to_message(tp, record)
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        return cast(_ReadCommittedThread, self._thread).positions()
+
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return _ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -136,6 +158,10 @@ class FaustApp(faust.App):
     """A Faust app on our transport."""
 
     _has_joined = False
+    # Records of a partition that were fetched, up to this offset, and are not done yet; the stage says so.
+    behind: Callable[[TopicPartition, int | None], int] = staticmethod(lambda _place, _last_fetched: 0)
+    # How often partitions were taken up.
+    assignments = 0
 
     @property
     def is_settled(self) -> bool:
@@ -146,6 +172,7 @@ class FaustApp(faust.App):
         """Faust's last step of taking partitions up, also when there are none."""
         super().on_rebalance_end()
         self._has_joined = True
+        self.assignments += 1
 
     def _create_directories(self) -> None:
         """Faust's tables keep nothing on disk here; it would leave empty folders in the working directory."""
@@ -175,6 +202,14 @@ class FaustApp(faust.App):
         """
         with translated("confirming the membership of the group"):
             return await cast(_ReadCommittedConsumer, self.consumer).confirm_membership()
+
+    def fetched(self) -> Mapping[TopicPartition, tuple[int, int | None]]:
+        """Of each partition that this member has: the next offset to fetch, and that of the last record so far."""
+        # The property would make one.
+        consumer = cast(_ReadCommittedConsumer | None, self._consumer)
+        if consumer is None:
+            return {}
+        return {place: (position, consumer.last_fetched.get(place)) for place, position in consumer.positions().items()}
 
     def url_of(self, topic: str, partition: int) -> str | None:
         """The `canonical_url` of the member that has the partition, by the last assignment that this one has seen."""

@@ -1,4 +1,4 @@
-"""Answers an orchestrator's probes over HTTP: whether this worker turns, and whether it does its work."""
+"""What a worker says of itself over HTTP: whether it turns, whether it does its work, and its metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -13,6 +13,7 @@ from schemas.errors import ConfigurationError
 from schemas.settings import KafkaSettings, WorkerSettings
 from storage.probing import TIMEOUT_S, Reasons, Remembered
 from streams.listeners import ask_cluster, bootstrap_addresses
+from streams.prometheus import CONTENT_TYPE, PrometheusMetrics
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 
@@ -26,10 +27,12 @@ class Report:
 
 
 class WorkerHealth:
-    """The roles of a worker: not ready until each is watched and finds nothing wrong, not live once one has failed."""
+    """The roles of a worker: not ready until each is watched and finds nothing wrong, not live once one has failed or
+    while one of them is `stalled`."""
 
-    def __init__(self, roles: Iterable[str]) -> None:
+    def __init__(self, roles: Iterable[str], stalled: Callable[[], Mapping[str, str]] = dict) -> None:
         self._parts: dict[str, Reasons] = dict.fromkeys(roles, _starting)
+        self._stalled = stalled
         self._failure: str | None = None
         self._is_stopping = False
 
@@ -45,7 +48,10 @@ class WorkerHealth:
         self._is_stopping = True
 
     def live(self) -> Report:
-        return Report(self._failure is None, {"worker": [self._failure]} if self._failure else {})
+        reasons = {role: [reason] for role, reason in self._stalled().items()}
+        if self._failure is not None:
+            reasons["worker"] = [self._failure]
+        return Report(not reasons, reasons)
 
     async def ready(self) -> Report:
         found = await asyncio.gather(*(reasons() for reasons in self._parts.values()))
@@ -102,15 +108,17 @@ def watch_broker(kafka: KafkaSettings) -> Reasons:
 
 
 @asynccontextmanager
-async def serve_probes(settings: WorkerSettings, health: WorkerHealth) -> AsyncIterator[None]:
-    """GET /livez and /readyz while the block runs, where `worker.health_port` is set: 200, or 503 with the reasons.
+async def serve_probes(
+    settings: WorkerSettings, health: WorkerHealth, metrics: PrometheusMetrics
+) -> AsyncIterator[None]:
+    """GET /livez and /readyz (200, or 503 with the reasons) and /metrics, where `worker.health_port` is set.
 
     Raises ConfigurationError when the port cannot be had.
     """
     if settings.health_port is None:
         yield
         return
-    runner = web.AppRunner(_application(health), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    runner = web.AppRunner(_application(health, metrics), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     try:
         try:
@@ -125,16 +133,20 @@ async def serve_probes(settings: WorkerSettings, health: WorkerHealth) -> AsyncI
         await runner.cleanup()
 
 
-def _application(health: WorkerHealth) -> web.Application:
+def _application(health: WorkerHealth, metrics: PrometheusMetrics) -> web.Application:
     async def livez(_: web.Request) -> web.Response:
         return _answer("live", health.live())
 
     async def readyz(_: web.Request) -> web.Response:
         return _answer("ready", await health.ready())
 
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(body=await metrics.page(), headers={"Content-Type": CONTENT_TYPE})
+
     application = web.Application()
     application.router.add_get("/livez", livez)
     application.router.add_get("/readyz", readyz)
+    application.router.add_get("/metrics", page)
     return application
 
 

@@ -7,10 +7,12 @@ from aiokafka import TopicPartition
 
 from schemas.mapping import IngestSource
 from schemas.mapping_fields import compile_source
+from schemas.metrics import NO_METRICS
 from schemas.settings import BufferSettings, KafkaSettings
 from streams.ingest_records import IngestContext, ingest
 from streams.partition_owner import OnFatal, OnLost, PartitionOwner
 from streams.raw_records import Effects, RawRecord
+from streams.stage_metrics import StageMetrics
 from streams.topics import Topics
 from streams.transactions import PartitionTransactions
 
@@ -28,11 +30,13 @@ class IngestOwner(PartitionOwner):
         context: IngestContext,
         on_lost: OnLost,
         on_fatal: OnFatal,
+        metrics: StageMetrics,
     ) -> None:
         identifier = Topics(kafka.topic_prefix).ingest_transactional_id(*place)
         transactions = PartitionTransactions(kafka, place, context.group, identifier)
         super().__init__(place, settings, transactions, on_lost, on_fatal)
         self._context = context
+        self._metrics = metrics
 
     async def open(self) -> None:
         await super().open()
@@ -42,7 +46,8 @@ class IngestOwner(PartitionOwner):
         ingest(record, self._context, effects)
 
     async def _commit(self, effects: Effects, next_offset: int | None) -> None:
-        await self._transactions.commit(effects.outgoing, next_offset)
+        with self._metrics.transaction(effects.counts):
+            await self._transactions.commit(effects.outgoing, next_offset)
         log.debug("ingest.committed", topic=self.place.topic, partition=self.place.partition, **effects.counts)
 
     async def _check(self, now_ms: int) -> None:
@@ -53,11 +58,17 @@ class IngestOwnerFactory:
     """Owners for the partitions of all sources."""
 
     def __init__(
-        self, kafka: KafkaSettings, buffer: BufferSettings, sources: Collection[IngestSource], on_fatal: OnFatal
+        self,
+        kafka: KafkaSettings,
+        buffer: BufferSettings,
+        sources: Collection[IngestSource],
+        on_fatal: OnFatal,
+        metrics: StageMetrics | None = None,
     ) -> None:
         self._kafka = kafka
         self._buffer = buffer
         self._on_fatal = on_fatal
+        self._metrics = metrics or StageMetrics(NO_METRICS, "ingest")
         group = Topics(kafka.topic_prefix).ingest_group
         self._contexts: Mapping[str, IngestContext] = {
             source.topic: IngestContext(compile_source(source), group, buffer.max_blob_bytes) for source in sources
@@ -67,7 +78,8 @@ class IngestOwnerFactory:
         """Nothing is kept."""
 
     def new_owner(self, place: TopicPartition, on_lost: OnLost) -> IngestOwner:
-        return IngestOwner(self._kafka, self._buffer, place, self._contexts[place.topic], on_lost, self._on_fatal)
+        context = self._contexts[place.topic]
+        return IngestOwner(self._kafka, self._buffer, place, context, on_lost, self._on_fatal, self._metrics)
 
     def close(self) -> None:
         """Nothing is shared."""

@@ -44,6 +44,7 @@ def ingest(record: RawRecord, context: IngestContext, effects: Effects) -> None:
     except InvalidRecord as error:
         effects.outgoing.append(_letter(record, error, context))
         effects.counts["parked"] += 1
+        effects.counts[f"letter.{error.reason}"] += 1
         return
     headers = origin_headers(origin) + trace_of(record.headers).headers()
     for blob in mapped.blobs:
@@ -51,6 +52,7 @@ def ingest(record: RawRecord, context: IngestContext, effects: Effects) -> None:
     if mapped.refusals:
         effects.outgoing.append(_letter_of_refusals(record, mapped.refusals, context))
         effects.counts["parked"] += 1
+        effects.counts[f"letter.{mapped.refusals[0].reason}"] += 1
     effects.counts["mapped"] += len(mapped.blobs)
     for what, count in mapped.ignored.items():
         effects.counts[f"ignored.{what}"] += count

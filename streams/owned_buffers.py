@@ -1,7 +1,7 @@
 """What this worker's own partitions hold of a user, told only while the broker confirms that they are its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -13,6 +13,7 @@ from streams.buffer_owner import BufferOwner
 from streams.buffer_service import NotTheOwner
 from streams.ownership import PartitionOwners
 from streams.topics import partition_for
+from streams.windowing import Head
 
 # A broker that is away must not hold up those who could be told so; one may wait for two of these.
 CONFIRM_TIMEOUT_S: Final = 1.0
@@ -57,6 +58,13 @@ class OwnedBuffers:
         if self._owners.owner_of(place) is not owner:
             raise _changing_hands(place)
         return view
+
+    def heads(self) -> Iterator[Head]:
+        """Of all partitions whose state is loaded."""
+        for place in self._owners.owned:
+            owner = self._owners.owner_of(place)
+            if isinstance(owner, BufferOwner):
+                yield from owner.heads()
 
     def _owner_of(self, place: TopicPartition) -> BufferOwner:
         owner = self._owners.owner_of(place)

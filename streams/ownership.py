@@ -61,6 +61,11 @@ class PartitionOwners:
         """Whoever owns it in this worker now; None if another worker does, or nobody."""
         return self._owners.get(place)
 
+    def behind(self, place: TopicPartition, last_fetched: int | None) -> int:
+        """Records of a partition that were fetched and are not committed."""
+        owner = self._owners.get(place)
+        return 0 if owner is None else owner.behind(last_fetched)
+
     async def open(self, places: Collection[TopicPartition], generation: int) -> None:
         """Own exactly these partitions; returns when all are fenced and loaded. Waits while the broker is away."""
         self.revoke_all()

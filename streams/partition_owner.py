@@ -68,6 +68,7 @@ class PartitionOwner(ABC):
         self._queued_bytes = 0
         self._is_paused = False
         self._next_offset = 0
+        self._decided_offset: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     @abstractmethod
@@ -99,6 +100,12 @@ class PartitionOwner(ABC):
         if not self._is_paused and self._is_above(MAX_QUEUED_BATCHES):
             self._is_paused = True
             self._flow.pause(self.place)
+
+    def behind(self, last_fetched: int | None) -> int:
+        """Records that were fetched and are not committed; gaps between offsets count."""
+        if self._decided_offset is None:
+            return self._queue.qsize() + bool(self._next_offset)
+        return max(0, (-1 if last_fetched is None else last_fetched) + 1 - self._decided_offset)
 
     def abandon(self) -> None:
         """Drop batch and overlay at once; what was not committed is read again by the next owner."""
@@ -192,11 +199,13 @@ class PartitionOwner(ABC):
             sent_bytes += sum(len(outgoing.value) for outgoing in effects.outgoing[before:])
             if sent_bytes > MAX_SENT_BYTES:
                 await self._commit(effects, self._next_offset)
+                self._decided_offset = self._next_offset
                 effects, sent_bytes = Effects(), 0
             if loop.time() > pause_at_s:
                 await asyncio.sleep(0)
                 pause_at_s = loop.time() + MAX_BUSY_S
         await self._commit(effects, self._next_offset)
+        self._decided_offset = self._next_offset
 
 
 def now_ms() -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,12 +12,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.errors import LeaseLost, RetryLater
+from schemas.metrics import NO_METRICS
 from schemas.settings import KafkaSettings, RelaySettings
 from storage import leases, outbox
 from storage.errors import translated
 from storage.listening import listen
 from storage.outbox import OutboxRow
 from streams.relay_publisher import RecordRefused, ShardPublisher
+from streams.stage_metrics import StageMetrics
 
 log = structlog.get_logger()
 
@@ -62,6 +65,7 @@ class Relay:
         *,
         new_publisher: Callable[[KafkaSettings, int], ShardPublisher] = ShardPublisher,
         monotonic: Callable[[], float] = time.monotonic,
+        metrics: StageMetrics | None = None,
     ) -> None:
         self._engine = engine
         self._kafka = kafka
@@ -70,6 +74,7 @@ class Relay:
         self.owner = f"{worker}-{uuid.uuid4().hex[:12]}"
         self._new_publisher = new_publisher
         self._monotonic = monotonic
+        self._metrics = metrics or StageMetrics(NO_METRICS, "relay")
         self._shards: dict[int, _Shard] = {}
         self._stopping = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
@@ -78,6 +83,13 @@ class Relay:
     def shards(self) -> frozenset[int]:
         """Shards that this relay publishes now."""
         return frozenset(self._shards)
+
+    async def has_rows(self) -> bool:
+        """Whether its shards hold rows of users who need not wait for a record that was refused."""
+        refused = {user for shard in self._shards.values() for user in shard.refused}
+        with translated("looking at the outbox"):
+            async with self._engine.connect() as connection:
+                return await outbox.has_rows(connection, self.shards, self._settings.shards, refused)
 
     async def run(self) -> None:
         """Publish until cancelled or stopped; an away broker or database is waited for.
@@ -126,6 +138,7 @@ class Relay:
         for number, shard in list(self._shards.items()):
             if number not in held:
                 log.warning("relay.lease_expired", shard=number)
+                self._metrics.lease_lost()
                 self._drop(shard)
         for number in sorted(held - self.shards):
             shard = _Shard(number, self._settings.batch_rows)
@@ -154,6 +167,7 @@ class Relay:
             await self._release(shard)
         except LeaseLost as error:
             log.warning("relay.shard_lost", shard=shard.number, reason=str(error))
+            self._metrics.lease_lost()
         finally:
             if self._shards.get(shard.number) is shard:
                 del self._shards[shard.number]
@@ -171,7 +185,8 @@ class Relay:
                     await _wait(shard.wakeup, self._settings.poll_interval_s)
                     continue
                 try:
-                    await publisher.publish(rows)
+                    with self._metrics.transaction(Counter(f"row.{row.aggregate_type}" for row in rows), len(rows)):
+                        await publisher.publish(rows)
                 except RecordRefused:
                     self._narrow(shard, rows)
                     return
@@ -206,6 +221,7 @@ class Relay:
         row = rows[0]
         shard.refused[row.project_id, row.user_id] = self._monotonic() + REFUSED_RETRY_S
         shard.limit = self._settings.batch_rows
+        self._metrics.row_refused()
         log.error(
             "relay.record_refused",
             shard=shard.number,

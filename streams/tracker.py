@@ -59,6 +59,16 @@ class PrefixTracker:
             prefix.finished.remove(offset)
             prefix.next_offset = offset + 1
 
+    def next_offset(self, partition: Partition) -> int | None:
+        """That behind the contiguous prefix of what is finished; None where nothing is since the partition came."""
+        prefix = self._prefixes.get(partition)
+        return None if prefix is None else prefix.next_offset
+
+    def open_records(self, partition: Partition) -> int:
+        """Records that are read and not part of that prefix."""
+        prefix = self._prefixes.get(partition)
+        return 0 if prefix is None else len(prefix.open_offsets)
+
     def committable(self) -> dict[Partition, int]:
         """Next offsets (last finished plus one) of partitions that moved on since `committed`."""
         return {

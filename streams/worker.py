@@ -39,8 +39,10 @@ from streams.health import (
     watch_state,
 )
 from streams.ingest_sources import check_sources, source_partitions
+from streams.observing import Observer
 from streams.offsets import end_offsets
 from streams.relay import Relay
+from streams.stage_metrics import StageMetrics
 from streams.starting import patiently
 from streams.topics import Topics, ensure_topics
 from streams.worker_registry import registered
@@ -72,7 +74,8 @@ async def run_worker(
         raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}, not {', '.join(sorted(roles))}")
     stop = stop or asyncio.Event()
     failures: list[BaseException] = []
-    health = WorkerHealth(roles)
+    observer = Observer(settings)
+    health = WorkerHealth(roles, lambda: observer.progress.stalled)
 
     def on_fatal(error: BaseException) -> None:
         # At once: what fails while all stops must not hide it.
@@ -89,7 +92,9 @@ async def run_worker(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         # First, so that a start that takes long is seen to be alive.
-        await stack.enter_async_context(serve_probes(settings.worker, health))
+        await stack.enter_async_context(serve_probes(settings.worker, health, observer.metrics))
+        await stack.enter_async_context(_running(observer.loop_lag.run(), on_fatal))
+        await stack.enter_async_context(_running(observer.progress.run(), on_fatal))
         sources = settings.ingest.sources if "ingest" in roles else ()
         patience_s = settings.worker.start_timeout_s
         source_counts = await patiently(lambda: source_partitions(settings.kafka, sources), patience_s, stop)
@@ -98,14 +103,16 @@ async def run_worker(
         if roles & {"extraction", "relay"}:
             await patiently(lambda: migrate_database(settings), patience_s, stop)
             await _enter_storage_roles(
-                stack, settings, engine, roles, partitions, on_fatal, health, worker_name, model_http
+                stack, settings, engine, roles, partitions, on_fatal, health, worker_name, model_http, observer
             )
         service: BufferService | None = None
         if "buffer" in roles:
-            service = await _enter_buffer_role(stack, settings, partitions, on_fatal, health)
+            service = await _enter_buffer_role(stack, settings, partitions, on_fatal, health, observer)
         if source_counts:
-            app = create_ingest_app(settings, source_counts, on_fatal)
+            stage = StageMetrics(observer.metrics, "ingest")
+            app = create_ingest_app(settings, source_counts, on_fatal, stage)
             await stack.enter_async_context(_running_app(app, on_fatal))
+            observer.see_stage("ingest", app, stage)
             health.watch("ingest", _reads(app))
         elif "ingest" in roles:
             # Nothing is to be read, so there is nothing to wait for.
@@ -145,14 +152,20 @@ async def _enter_buffer_role(
     partitions: int,
     on_fatal: Callable[[BaseException], None],
     health: WorkerHealth,
+    observer: Observer,
 ) -> BufferService:
     count_tokens = token_counter(
         settings.buffer.tokenizer, lambda reason: log.warning("buffer.tokens_estimated", reason=reason)
     )
     # Before the app, which tells the other members of its group where this worker is asked.
     service = await stack.enter_async_context(serve_buffers(settings.worker, settings.kafka))
-    app, buffers = create_buffer_app(settings.kafka, settings.buffer, partitions, count_tokens, on_fatal, service.url)
+    stage = StageMetrics(observer.metrics, "buffer")
+    app, buffers = create_buffer_app(
+        settings.kafka, settings.buffer, partitions, count_tokens, on_fatal, service.url, stage
+    )
     await stack.enter_async_context(_running_app(app, on_fatal))
+    observer.see_stage("buffer", app, stage)
+    observer.see_buffers(buffers)
     stack.enter_context(service.answering(buffers))
     health.watch("buffer", _reads(app))
     return service
@@ -168,21 +181,26 @@ async def _enter_storage_roles(
     health: WorkerHealth,
     worker_name: str,
     model_http: "AsyncClient | None",
+    observer: Observer,
 ) -> None:
-    health.watch("database", watch_database(engine))
+    database = watch_database(engine)
+    health.watch("database", database)
+    observer.see_database(engine)
     await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
     if settings.storage.usage_retention_days is not None:
         pruning = keep_usage_short(engine, settings.storage.usage_retention_days, utc_now)
         await stack.enter_async_context(_running(pruning, on_fatal))
     if "relay" in roles:
-        relay = Relay(engine, settings.kafka, settings.relay, worker_name)
+        stage = StageMetrics(observer.metrics, "relay")
+        relay = Relay(engine, settings.kafka, settings.relay, worker_name, metrics=stage)
         await stack.enter_async_context(_running(relay.run(), on_fatal, relay.stop, settings.worker.shutdown_timeout_s))
+        observer.see_relay(relay, stage, watch_broker(settings.kafka))
         # Without shards it is ready, too: others may hold them all.
         health.watch("relay", nothing_wrong)
     if "extraction" in roles:
         # One for both, for what may be asked of the endpoint is limited by it.
-        embedder = create_embedder(settings, model_http)
-        extractor = create_extractor(settings, embedder, model_http)
+        embedder = create_embedder(settings, model_http, observer.metrics)
+        extractor = create_extractor(settings, embedder, model_http, observer.metrics)
         stack.push_async_callback(extractor.close)
         if settings.extraction.provider == "offline":
             log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
@@ -207,11 +225,19 @@ async def _enter_storage_roles(
             policy_of_project=policies.policy_of,
             prices=settings.prices,
             budget=settings.budget,
+            metrics=observer.metrics,
         )
-        extraction.register(app, topics.extraction_windows, partitions, deps)
+        intake = extraction.register(app, topics.extraction_windows, partitions, deps)
         if embedder is not None:
             await stack.enter_async_context(_running(EmbeddingFiller(deps, embedder).run(), on_fatal))
         await stack.enter_async_context(_running_app(app, on_fatal))
+        observer.see_extraction(
+            app,
+            pending=lambda: intake.pending,
+            finished=lambda: intake.finished,
+            is_waiting=lambda: intake.is_waiting,
+            database=database,
+        )
         health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
 
 

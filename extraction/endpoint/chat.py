@@ -8,17 +8,18 @@ from typing import Any, Final, Literal
 
 import openai
 from openai.types.chat import ChatCompletion
-from pydantic import BaseModel
 
 from extraction import prompting
 from extraction.endpoint.client import Answered, call, token_count
+from extraction.endpoint.counting import counted_call
 from extraction.endpoint.failures import hints, translate
 from extraction.endpoint.limits import Gate
 from extraction.prompting import Language
-from extraction.replies import InvalidReply, ReplyModel, read_reply, strict_schema
+from extraction.replies import InvalidReply, Reply, ReplyModel, read_reply, strict_schema
 from schemas.errors import ContentRejected, ContextTooLong, MemostreamError, RetryLater, UnexplainedRefusal
 from schemas.images import IMAGE_TOKENS
 from schemas.memory import Usage
+from schemas.metrics import NO_METRICS, Metrics
 from schemas.settings import LLMSettings
 from schemas.tokens import estimate_tokens
 
@@ -52,6 +53,7 @@ class ChatEndpoint:
     settings: LLMSettings
     model: str
     gate: Gate
+    metrics: Metrics = NO_METRICS
     dialect: Dialect = field(default_factory=Dialect)
     _is_known: bool = field(default=False, init=False)
     _learning: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -78,6 +80,7 @@ class ChatEndpoint:
         try:
             return _read(text, model, count, check), usage
         except InvalidReply as error:
+            self.metrics.add("memostream_llm_invalid_replies_total", model=self.model, step=model.step)
             repair = prompting.repair(language, str(error))
         answered = ({"role": "assistant", "content": text}, {"role": "user", "content": repair})
         try:
@@ -88,6 +91,7 @@ class ChatEndpoint:
         try:
             return _read(text, model, count, check), usage + more
         except InvalidReply as error:
+            self.metrics.add("memostream_llm_invalid_replies_total", model=self.model, step=model.step)
             # The reply may quote the conversation, so only its kind is told.
             rejected = ContentRejected(f"the model's reply failed validation twice ({model.__name__})")
             rejected.add_usage(usage + more)
@@ -153,19 +157,20 @@ class ChatEndpoint:
             }
         elif dialect.reply_format == "json_object":
             request["response_format"] = {"type": "json_object"}
-        return await call(
-            lambda: self.client.chat.completions.create(**request, extra_body=self.settings.extra_body or None),
-            self.settings.max_retries,
-            self.gate,
-            sum(_tokens(message["content"]) for message in messages),
-        )
+        with counted_call(self.metrics, self.model, prompt.model.step):
+            return await call(
+                lambda: self.client.chat.completions.create(**request, extra_body=self.settings.extra_body or None),
+                self.settings.max_retries,
+                self.gate,
+                sum(_tokens(message["content"]) for message in messages),
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
     system: str
     conversation: tuple[dict[str, Any], ...]
-    model: type[BaseModel]
+    model: type[Reply]
     language: Language
 
     def messages(self, dialect: Dialect) -> list[dict[str, Any]]:

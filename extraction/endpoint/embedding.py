@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from openai.types import CreateEmbeddingResponse
 
 from extraction.endpoint.client import Answered, call, token_count
+from extraction.endpoint.counting import counted_call
 from extraction.endpoint.failures import translate
 from extraction.endpoint.limits import Gate
 from schemas.errors import (
@@ -24,12 +25,14 @@ from schemas.errors import (
     UnexplainedRefusal,
 )
 from schemas.memory import Usage
+from schemas.metrics import NO_METRICS, Metrics
 from schemas.tokens import estimate_tokens
 
 # Models that can shorten their vectors; others refuse the parameter.
 _SHORTENED: Final = "text-embedding-3"
 # What is too long though it has less than this is so for another reason.
 SMALLEST_TEXT_CHARACTERS: Final = 64
+STEP: Final = "embed"
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class EndpointEmbedder:
     gate: Gate
     api: Literal["openai", "jina"] = "openai"
     takes_base64: bool = True
+    metrics: Metrics = NO_METRICS
 
     async def embed(self, texts: Sequence[str], *, are_questions: bool = False) -> tuple[NDArray[np.float32], Usage]:
         """As Embedder's; of a text that is too long for the model, the vector is that of its beginning."""
@@ -110,12 +114,13 @@ class EndpointEmbedder:
             if self.model.startswith(_SHORTENED):
                 request["dimensions"] = self.dimension
         # Not by the SDK's method for embeddings, which sends a format of its own where we send none.
-        return await call(
-            lambda: self.client.post("/embeddings", cast_to=CreateEmbeddingResponse, body=request),
-            self.max_retries,
-            self.gate,
-            sum(estimate_tokens(text) for text in texts),
-        )
+        with counted_call(self.metrics, self.model, STEP):
+            return await call(
+                lambda: self.client.post("/embeddings", cast_to=CreateEmbeddingResponse, body=request),
+                self.max_retries,
+                self.gate,
+                sum(estimate_tokens(text) for text in texts),
+            )
 
     async def _send_plainly(self, texts: Sequence[str]) -> Answered[CreateEmbeddingResponse]:
         """Without a format, for servers that know none; remembered if that was it."""

@@ -112,7 +112,7 @@ def test_a_bad_record_is_parked_as_it_was_and_later_ones_flow_on(new_run: NewRun
     sent_along: Headers = (("trace", b"abc"), ("trace", b"def"), ("empty", b""), ("null", None))
     bad = raw(BAD[reason], 5, key=b"as it came", headers=sent_along)
     effects = run.commit([bad, raw(chat(id="b1"), 6)])
-    assert effects.counts == {"parked": 1, "buffered": 1}
+    assert effects.counts == {"parked": 1, f"letter.{reason}": 1, "buffered": 1}
     (letter,) = run.sent
     assert (letter.destination, letter.key, letter.value) == ("dead_letters", b"as it came", BAD[reason])
     assert letter.headers[:4] == sent_along
