@@ -75,3 +75,5 @@ class ExtractionDeps:
     metrics: Metrics = NO_METRICS
     commit_interval_s: float = 1.0
     hold_poll_s: float = 1.0
+    # Renewed while its extraction runs; a dead worker's held users wait for so long.
+    hold_claim_s: float = 15.0

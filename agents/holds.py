@@ -14,12 +14,10 @@ from agents.settling import Settler, reason_of
 from agents.user_queues import batch_size
 from schemas.errors import RetryLater
 from storage.errors import translated
-from storage.holding import BUDGET, HeldRecord, due, make_due, read_held, release, reschedule
+from storage.holding import BUDGET, HeldRecord, due, make_due, read_held, release, renew, reschedule
 
 log = structlog.get_logger()
 
-# Longer than an extraction takes; a dead worker's users wait for so long.
-CLAIM_S: Final = 300.0
 # Records of one user that are looked at to be extracted together.
 LOOK_AHEAD: Final = 64
 
@@ -38,12 +36,18 @@ class HoldTimer:
     async def run(self) -> None:
         """Until `stop`."""
         is_first = True
+        loop = asyncio.get_running_loop()
+        renew_at_s = 0.0
         while not self._stopping.is_set():
             self._wake.clear()
             try:
                 if is_first:
                     await self._look_at_budgets()
                     is_first = False
+                # Well before they run out, however long an extraction takes.
+                if self._running and loop.time() >= renew_at_s:
+                    await self._renew()
+                    renew_at_s = loop.time() + self._deps.hold_claim_s / 3
                 for first in await self._claim():
                     if self._stopping.is_set():
                         await self._give_back(first, 0.0, first.reason)
@@ -85,7 +89,15 @@ class HoldTimer:
             return []
         with translated("claiming held users"):
             async with self._deps.engine.begin() as connection:
-                return await due(connection, self._deps.worker_name, self._deps.clock.now(), room, CLAIM_S)
+                return await due(
+                    connection, self._deps.worker_name, self._deps.clock.now(), room, self._deps.hold_claim_s
+                )
+
+    async def _renew(self) -> None:
+        claimed = [first.ledger_id for first in self._running.values()]
+        with translated("renewing claims on held users"):
+            async with self._deps.engine.begin() as connection:
+                await renew(connection, self._deps.worker_name, claimed, self._deps.hold_claim_s)
 
     async def _retry(self, first: HeldRecord) -> None:
         user = (first.record.project_id, first.record.user_id)

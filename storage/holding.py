@@ -118,6 +118,15 @@ async def due(connection: AsyncConnection, worker: str, now: datetime, limit: in
     return [held_record(row) for row in sorted(claimed.all(), key=lambda row: int(row.number))]
 
 
+async def renew(connection: AsyncConnection, worker: str, ledger_ids: Collection[UUID], claim_s: float) -> None:
+    """Claim for another `claim_s` what the worker has claimed, and nobody else since."""
+    await connection.execute(
+        update(held_windows)
+        .where(held_windows.c.ledger_id.in_(list(ledger_ids)), held_windows.c.claimed_by == worker)
+        .values(claimed_until=func.clock_timestamp() + timedelta(seconds=claim_s))
+    )
+
+
 async def release(connection: AsyncConnection, ledger_ids: Collection[UUID]) -> int:
     """Remove records that are done, in the transaction that applies them; the user's next is due at once.
 

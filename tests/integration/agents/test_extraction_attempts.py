@@ -13,7 +13,7 @@ from agents.holds import HoldTimer
 from schemas.conversation import Message
 from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater, UnexplainedRefusal
 from schemas.memory import Extraction, Profile
-from storage.holding import first_held_reason
+from storage.holding import first_held_reason, hold
 from storage.tables import held_windows, ledger, outbox
 from tests.support.extracting import (
     ScriptedExtractor,
@@ -21,6 +21,7 @@ from tests.support.extracting import (
     command,
     unit,
     window,
+    window_position,
 )
 from tests.support.settling import Bench
 
@@ -337,6 +338,27 @@ async def test_a_held_user_who_fails_again_stays_held_and_is_due_later(engine: A
     assert reason == "endpoint-away"
     assert due_at - utc_now() > timedelta(seconds=800)
     assert claimed_by is None
+
+
+async def test_a_claim_on_a_held_user_is_renewed_for_as_long_as_the_extraction_runs(engine: AsyncEngine) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(messages: Sequence[Message]) -> None:
+        asked.set()
+        await answer.wait()
+
+    bench = Bench(engine, ScriptedExtractor(slow))
+    async with engine.begin() as connection:
+        await hold(connection, chat_window("a"), window_position(0), "endpoint-away", utc_now())
+    draining = asyncio.create_task(bench.drained())
+    await asyncio.wait_for(asked.wait(), 30)
+    ((first,),) = await bench.rows(held_windows, "claimed_until", order="number")
+    async with asyncio.timeout(30):
+        while (await bench.rows(held_windows, "claimed_until", order="number"))[0][0] <= first:
+            await asyncio.sleep(0.01)
+    answer.set()
+    await draining
+    assert bench.extractor.calls == [["text of a"]]
 
 
 async def test_two_workers_share_the_held_users_and_extract_each_window_once(engine: AsyncEngine) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.holding import HeldRecord, due, first_held_reason, hold, read_held, release, reschedule
+from storage.holding import HeldRecord, due, first_held_reason, hold, read_held, release, renew, reschedule
 from storage.tables import held_windows
 from tests.integration.storage.builders import NOW, command, position, unit, window
 
@@ -56,6 +56,17 @@ async def test_a_claim_that_ran_out_is_lost_to_the_next_worker(engine: AsyncEngi
     async with engine.begin() as connection:
         await reschedule(connection, "w1", held.ledger_id, NOW + timedelta(minutes=1), "gave it back too late")
         assert await due(connection, "w3", NOW + timedelta(minutes=2), 10, 30.0) == []
+
+
+async def test_only_the_worker_that_has_a_claim_renews_it(engine: AsyncEngine) -> None:
+    await _hold(engine, window(unit("b1")))
+    (held,) = await _due(engine, "w1")
+    async with engine.begin() as connection:
+        await connection.execute(update(held_windows).values(claimed_until=NOW - timedelta(days=9999)))
+        await renew(connection, "w2", [held.ledger_id], 30.0)
+        assert (await connection.scalar(select(held_windows.c.claimed_until))) == NOW - timedelta(days=9999)
+        await renew(connection, "w1", [held.ledger_id], 30.0)
+    assert await _due(engine, "w2") == []
 
 
 async def test_a_rescheduled_record_stays_first_and_waits(engine: AsyncEngine) -> None:
