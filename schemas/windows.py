@@ -1,8 +1,8 @@
 """Records of `extraction-windows`: windows of units, and commands on their way to the extraction agent."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, NewType
+from typing import Annotated, Any, Final, Literal, NewType, Protocol
 from uuid import UUID
 
 import orjson
@@ -67,12 +67,7 @@ class Unit(Traced):
 
     @property
     def key(self) -> UnitKey:
-        """(blob id, message index, part), with -1 where the unit is not split that far."""
-        return (
-            self.blob_id,
-            -1 if self.message_index is None else self.message_index,
-            -1 if self.part is None else self.part,
-        )
+        return unit_key(self.blob_id, self.message_index, self.part)
 
     @property
     def occurred_at(self) -> datetime:
@@ -118,9 +113,24 @@ class WindowCommand(Traced):
         return self.command.user_id
 
 
-def newest_trace(units: Iterable[Unit]) -> Trace:
+def unit_key(blob_id: str, message_index: int | None, part: int | None) -> UnitKey:
+    """(blob id, message index, part), with -1 where a unit is not split that far."""
+    return blob_id, -1 if message_index is None else message_index, -1 if part is None else part
+
+
+class Recorded(Protocol):
+    """A unit, in whichever form."""
+
+    @property
+    def recorded_at_ms(self) -> int: ...
+
+    @property
+    def trace(self) -> Trace: ...
+
+
+def newest_trace(units: Iterable[Recorded]) -> Trace:
     """The trace of the newest unit that stands in one; of equally old ones the last."""
-    traced = [unit for unit in units if unit.traceparent is not None]
+    traced = [unit for unit in units if unit.trace]
     # Not by the producer's own time: a backfill tells old things in new records.
     return max(reversed(traced), key=lambda unit: unit.recorded_at_ms).trace if traced else NO_TRACE
 
@@ -130,6 +140,31 @@ def sessions_of(units: Iterable[Unit], message_ids: Collection[str]) -> list[str
     blob_ids = {identifier.rpartition("/")[0] for identifier in message_ids}
     named = (unit.content.get("session_id") for unit in units if unit.blob_id in blob_ids)
     return list(dict.fromkeys(name for name in named if name))
+
+
+def encode_window(
+    identifier: UUID,
+    project_id: str,
+    user_id: str,
+    blob_type: str,
+    reason: CloseReason,
+    token_count: int,
+    units: Sequence[Mapping[str, Any]],
+) -> bytes:
+    """A window whose units are documents already, as they were validated and written before."""
+    return orjson.dumps(
+        {
+            "v": WINDOW_VERSION,
+            "kind": "window",
+            "window_id": identifier,
+            "project_id": project_id,
+            "user_id": user_id,
+            "blob_type": blob_type,
+            "reason": reason,
+            "token_count": token_count,
+            "units": units,
+        }
+    )
 
 
 def decode_window(value: bytes) -> Window | WindowCommand:

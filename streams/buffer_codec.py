@@ -1,13 +1,15 @@
 """Keys and values of the buffer table: a head per project, user and blob type, and an entry per buffered blob."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from schemas.errors import NewerVersion
-from schemas.windows import Unit
+from schemas.trace import TRACEPARENT, TRACESTATE, Trace
+from schemas.windows import Unit, UnitKey, unit_key
 from streams.windowing import Head
 
 STATE_VERSION: Final = 1
@@ -46,6 +48,39 @@ def decode_head(raw: bytes) -> Head:
     """Raises NewerVersion when a newer worker wrote it: this one must stop rather than guess."""
     document = _decode(raw)
     return Head(**{name: document[name] for name in _HEAD_FIELDS})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A buffered unit as the document that it is kept as; what was validated on its way in is not built again."""
+
+    unit: Mapping[str, Any]
+    size_bytes: int
+
+    @property
+    def blob_id(self) -> str:
+        return str(self.unit["blob_id"])
+
+    @property
+    def key(self) -> UnitKey:
+        return unit_key(self.blob_id, self.unit.get("message_index"), self.unit.get("part"))
+
+    @property
+    def token_count(self) -> int:
+        return int(self.unit["token_count"])
+
+    @property
+    def recorded_at_ms(self) -> int:
+        return int(self.unit["recorded_at_ms"])
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(self.unit.get(TRACEPARENT), self.unit.get(TRACESTATE))
+
+
+def open_entry(raw: bytes) -> Entry:
+    """Raises NewerVersion as `decode_head` does."""
+    return Entry(_decode(raw)["unit"], len(raw))
 
 
 def encode_entry(unit: Unit) -> bytes:

@@ -4,14 +4,15 @@ from collections import defaultdict
 
 from schemas.windows import Unit
 from streams.buffer_codec import (
+    Entry,
     HeadKey,
-    decode_entry,
     decode_head,
     decode_key,
     encode_head,
     entry_identity,
     entry_key_bytes,
     head_key_bytes,
+    open_entry,
 )
 from streams.buffer_store import PartitionStore
 from streams.windowing import Head
@@ -53,26 +54,26 @@ class PartitionState:
         self.pending[entry_key_bytes(key, head.next_entry - 1)] = entry
         self.pending[head_key_bytes(key)] = encode_head(head)
 
-    def take(self, key: HeadKey) -> list[tuple[Unit, int]]:
-        """Remove a user's buffer and return its units in order, each with its size in bytes."""
+    def take(self, key: HeadKey) -> list[Entry]:
+        """Remove a user's buffer and return what it held, in order."""
         head = self._heads.pop(key, None)
         if head is None:
             return []
         user = key.project_id, key.user_id
-        units = []
+        entries = []
         for number in range(head.first_entry, head.next_entry):
             entry_key = entry_key_bytes(key, number)
             raw = self.pending.get(entry_key) or self._store.get(entry_key)
             if raw is None:
                 raise LookupError(f"entry {number} of a head with {head.count} is missing")
-            unit = decode_entry(raw)
-            self._hashes[user].pop(unit.blob_id, None)
+            entry = open_entry(raw)
+            self._hashes[user].pop(entry.blob_id, None)
             self.pending[entry_key] = None
-            units.append((unit, len(raw)))
+            entries.append(entry)
         if not self._hashes[user]:
             del self._hashes[user]
         self.pending[head_key_bytes(key)] = None
-        return units
+        return entries
 
     def user_keys(self, project_id: str, user_id: str, blob_types: tuple[str, ...]) -> list[HeadKey]:
         """Keys of what is buffered of a user, in the order of `blob_types`."""

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from schemas.buffer_views import ClosedBlob, ClosedWindow, ParkedRecord
 from schemas.envelope import open_value
 from schemas.errors import InvalidRecord
 from schemas.identity import window_id
-from schemas.records import BLOB_TYPES, Blob, Command, parse_record
+from schemas.records import BLOB_TYPES, Blob, BlobType, Command, parse_record
 from schemas.tokens import TokenCounter
 from schemas.trace import Trace
-from schemas.windows import CloseReason, Position, Unit, Window, WindowCommand, newest_trace
+from schemas.windows import CloseReason, Position, Unit, WindowCommand, encode_window, newest_trace
 from streams.blob_records import unit_of
-from streams.buffer_codec import HeadKey, encode_entry
+from streams.buffer_codec import Entry, HeadKey, encode_entry, open_entry
 from streams.buffer_memory import Closed, Forgotten, Parked, User
 from streams.buffer_state import PartitionState
 from streams.raw_records import (
@@ -170,7 +170,8 @@ def _handle_command(
         window_ids=window_ids,
         **trace._asdict(),
     )
-    effects.outgoing.append(_to_windows(command.user_id, forwarded, trace, context))
+    value = forwarded.model_dump_json(exclude_none=True).encode()
+    effects.outgoing.append(_to_windows(command.user_id, value, trace, context))
     effects.counts["command"] += 1
     if command.command == "forget-user":
         effects.outcomes.append(Forgotten(User(command.project_id, command.user_id)))
@@ -180,57 +181,47 @@ def _send_windows(
     key: HeadKey,
     reason: CloseReason,
     closed_by: int,
-    units: Sequence[tuple[Unit, int]],
+    entries: Sequence[Entry],
     context: BufferContext,
     effects: Effects,
 ) -> list[UUID]:
     ids = []
-    for packed in pack(units, context.policy):
-        identifier = window_id(key.project_id, key.user_id, [unit.key for unit in packed])
-        window = Window.model_validate(
-            {
-                "window_id": identifier,
-                **key._asdict(),
-                "reason": reason,
-                "token_count": sum(unit.token_count for unit in packed),
-                "units": packed,
-            }
-        )
-        effects.outgoing.append(_to_windows(key.user_id, window, newest_trace(packed), context))
+    for packed in pack(entries, context.policy):
+        identifier = window_id(key.project_id, key.user_id, [entry.key for entry in packed])
+        tokens = sum(entry.token_count for entry in packed)
+        value = encode_window(identifier, *key, reason, tokens, [entry.unit for entry in packed])
+        effects.outgoing.append(_to_windows(key.user_id, value, newest_trace(packed), context))
         effects.counts[f"window.{reason}"] += 1
         ids.append(identifier)
-        effects.outcomes.append(Closed(User(key.project_id, key.user_id), _closed(window, closed_by)))
+        # A blob that was split is one of them, whatever it has of pieces here.
+        units = {entry.blob_id: entry.unit for entry in packed}
+        closed = ClosedWindow(
+            window_id=identifier,
+            blob_type=cast(BlobType, key.blob_type),
+            reason=reason,
+            closed_by=closed_by,
+            blobs=tuple(
+                ClosedBlob(blob_id=blob_id, content_hash=unit["content_hash"], offset=unit["position"]["offset"])
+                for blob_id, unit in units.items()
+            ),
+        )
+        effects.outcomes.append(Closed(User(key.project_id, key.user_id), closed))
     return ids
 
 
-def _closed(window: Window, closed_by: int) -> ClosedWindow:
-    pieces = {unit.blob_id: unit for unit in window.units}
-    return ClosedWindow(
-        window_id=window.window_id,
-        blob_type=window.blob_type,
-        reason=window.reason,
-        closed_by=closed_by,
-        blobs=tuple(
-            ClosedBlob(blob_id=blob_id, content_hash=unit.content_hash, offset=unit.position.offset)
-            for blob_id, unit in pieces.items()
-        ),
-    )
+def _to_windows(user_id: str, value: bytes, trace: Trace, context: BufferContext) -> Outgoing:
+    return Outgoing("extraction_windows", user_id.encode(), value, context.partition, trace.headers())
 
 
-def _to_windows(user_id: str, value: Window | WindowCommand, trace: Trace, context: BufferContext) -> Outgoing:
-    document = value.model_dump_json(exclude_none=True).encode()
-    return Outgoing("extraction_windows", user_id.encode(), document, context.partition, trace.headers())
-
-
-def _pieces_of(unit: Unit, context: BufferContext) -> list[tuple[Unit, int]]:
+def _pieces_of(unit: Unit, context: BufferContext) -> list[Entry]:
     limit_bytes = MAX_PIECES_FACTOR * context.max_blob_bytes
     pieces = []
     for piece in split(unit, context.policy.process_tokens, context.count_tokens):
-        size_bytes = len(encode_entry(piece))
-        limit_bytes -= size_bytes
+        entry = open_entry(encode_entry(piece))
+        limit_bytes -= entry.size_bytes
         if limit_bytes < 0:
             raise InvalidRecord(
                 "too-large", "its pieces take too much, for each repeats fields, alias and created_at; shorten those"
             )
-        pieces.append((piece, size_bytes))
+        pieces.append(entry)
     return pieces

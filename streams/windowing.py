@@ -1,7 +1,8 @@
 """When a window closes and what goes into it: pure functions of (head, record, policy)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from schemas.conversation import messages_of
 from schemas.errors import InvalidRecord
@@ -114,17 +115,30 @@ def tail_deadline_ms(head: Head, now_ms: int, policy: WindowPolicy) -> int:
     return min(idle_ms, age_ms)
 
 
-def pack(units: Sequence[tuple[Unit, int]], policy: WindowPolicy) -> Iterator[list[Unit]]:
-    """Cut (unit, size in bytes) pairs, in their order, into windows within tokens, bytes and blobs.
+class Sized(Protocol):
+    """What a unit takes of a window."""
+
+    @property
+    def token_count(self) -> int: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+SizedUnit = TypeVar("SizedUnit", bound=Sized)
+
+
+def pack(units: Iterable[SizedUnit], policy: WindowPolicy) -> Iterator[list[SizedUnit]]:
+    """Cut units, in their order, into windows within tokens, bytes and blobs.
 
     A unit that alone is larger than `max_bytes` gets a window of its own.
     """
-    window: list[Unit] = []
+    window: list[SizedUnit] = []
     tokens = size_bytes = 0
-    for unit, unit_bytes in units:
+    for unit in units:
         over = (
             tokens + unit.token_count > policy.process_tokens
-            or size_bytes + unit_bytes > policy.max_bytes
+            or size_bytes + unit.size_bytes > policy.max_bytes
             or len(window) >= policy.max_blobs
         )
         if window and over:
@@ -132,7 +146,7 @@ def pack(units: Sequence[tuple[Unit, int]], policy: WindowPolicy) -> Iterator[li
             window, tokens, size_bytes = [], 0, 0
         window.append(unit)
         tokens += unit.token_count
-        size_bytes += unit_bytes
+        size_bytes += unit.size_bytes
     if window:
         yield window
 

@@ -192,7 +192,7 @@ def buffered_ids(run: StepRun, user_id: str = "u1", blob_type: str = "chat") -> 
     key = HeadKey("default", user_id, blob_type)
     held = run.state.take(key)
     run.restart()
-    return [unit.blob_id for unit, _ in held]
+    return [entry.blob_id for entry in held]
 
 
 NewRun = Callable[..., StepRun]

@@ -40,7 +40,7 @@ def test_taking_a_buffer_returns_units_in_order_whether_committed_or_not() -> No
     buffered(state, "b1", "b2")
     state.commit(1)
     buffered(state, "b3")
-    assert [(held.blob_id, size > 0) for held, size in state.take(KEY)] == [("b1", True), ("b2", True), ("b3", True)]
+    assert [entry.blob_id for entry in state.take(KEY)] == ["b1", "b2", "b3"]
     assert state.head(KEY) is None
     assert state.buffered_hash("default", "u1", "b1") is None
     assert state.take(KEY) == []
@@ -64,7 +64,7 @@ def test_a_buffer_taken_and_filled_again_before_the_commit_holds_only_the_new() 
     state.take(KEY)
     buffered(state, "b3")
     state.commit(2)
-    assert [held.blob_id for held, _ in PartitionState(store).take(KEY)] == ["b3"]
+    assert [held.blob_id for held in PartitionState(store).take(KEY)] == ["b3"]
 
 
 def test_entries_outside_their_heads_range_are_removed_on_loading() -> None:
@@ -85,7 +85,7 @@ def test_entries_outside_their_heads_range_are_removed_on_loading() -> None:
     assert state.buffered_hash("default", "u1", "stale") is None
     assert state.buffered_hash("default", "nobody", "orphan") is None
     state.commit(6)
-    assert [held.blob_id for held, _ in PartitionState(store).take(KEY)] == ["kept"]
+    assert [held.blob_id for held in PartitionState(store).take(KEY)] == ["kept"]
     assert len(dict(store.items())) == 2
 
 

@@ -1,7 +1,10 @@
 """One record into the buffer: windows, duplicates and commands, on both stores."""
 
+import orjson
+
 from schemas.identity import position_blob_id
 from schemas.tokens import estimate_tokens
+from schemas.windows import Window, decode_window
 from streams.windowing import unit_tokens
 from tests.support.buffer_step import (
     DAY_MS,
@@ -239,3 +242,16 @@ def test_a_forget_of_one_project_leaves_the_other(new_run: NewRun) -> None:
     run = new_run()
     run.commit([raw(chat(id="b1", project_id="p"), 0), raw(chat(id="b2"), 1), raw(forget(), 2)])
     assert [key.project_id for key in run.state.heads] == ["p"]
+
+
+def test_a_window_is_written_as_its_model_would_write_it(new_run: NewRun) -> None:
+    run = new_run(context(policy(max_blobs=2)))
+    traced = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+    fields = {"none": None, "pi": 3.25, "big": 1 << 53}
+    said = chat("hello", "Grüße 😀", id="b1", created_at="2026-11-20T10:00:00Z", fields=fields)
+    run.commit([raw(said, 0, headers=traced), raw(chat("bye"), 1)])
+    (record,) = run.sent
+    window = decode_window(record.value)
+    assert isinstance(window, Window)
+    assert orjson.loads(record.value) == orjson.loads(window.model_dump_json(exclude_none=True))
+    assert record.headers == traced

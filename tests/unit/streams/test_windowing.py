@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -123,25 +123,32 @@ def test_a_policy_never_makes_windows_that_their_topic_does_not_take() -> None:
 SIZED = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 60)), max_size=30)
 
 
+class Sized(NamedTuple):
+    """A unit, as far as packing looks at it."""
+
+    blob_id: str
+    token_count: int
+    size_bytes: int
+
+
 @given(SIZED, st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
 def test_packing_loses_nothing_and_exceeds_no_limit(
     sizes: list[tuple[int, int]], process_tokens: int, max_bytes: int, max_blobs: int
 ) -> None:
-    units = [(unit(f"b{n}", tokens=tokens), size) for n, (tokens, size) in enumerate(sizes)]
-    size_of = {held.blob_id: size for held, size in units}
+    units = [Sized(f"b{n}", tokens, size) for n, (tokens, size) in enumerate(sizes)]
     limits = policy(process_tokens=process_tokens, max_bytes=max_bytes, max_blobs=max_blobs)
     windows = list(pack(units, limits))
-    assert [held.blob_id for window in windows for held in window] == [held.blob_id for held, _ in units]
+    assert [held for window in windows for held in window] == units
     for window in windows:
         assert len(window) <= max_blobs
         # One that is too large alone cannot be helped here.
         if len(window) > 1:
             assert sum(held.token_count for held in window) <= process_tokens
-            assert sum(size_of[held.blob_id] for held in window) <= max_bytes
+            assert sum(held.size_bytes for held in window) <= max_bytes
 
 
 def test_packing_opens_no_window_that_the_one_before_could_have_held() -> None:
-    units = [(unit(f"b{n}", tokens=10), 10) for n in range(6)]
+    units = [Sized(f"b{n}", 10, 10) for n in range(6)]
     assert [len(window) for window in pack(units, policy(process_tokens=20))] == [2, 2, 2]
 
 
