@@ -127,8 +127,8 @@ def halve_text(message: Message) -> tuple[Message, Message]:
     space = message.content.rfind(" ", middle // 2, middle)
     cut = middle if space < 0 else space + 1
     return (
-        replace(message, content=message.content[:cut]),
-        replace(message, content=message.content[cut:]),
+        message._replace(content=message.content[:cut]),
+        message._replace(content=message.content[cut:]),
     )
 
 
@@ -144,8 +144,7 @@ def is_short(messages: Sequence[Message]) -> bool:
 def shorten(message: Message) -> Message:
     """The message with what stands before its text cut: a name or a time may be of any length."""
     alias, said_at = message.alias, message.said_at
-    return replace(
-        message,
+    return message._replace(
         alias=alias and alias[:SHORT_TEXT_CHARACTERS],
         said_at=said_at and said_at[:SHORT_TEXT_CHARACTERS],
     )

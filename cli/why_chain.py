@@ -194,7 +194,7 @@ def _kept_message(message_id: str, recorded: RecordedUnit, kept: Mapping[str, Se
     whole = next((message for piece, message in parts if piece.part == WHOLE), None)
     if whole is not None or not parts:
         return whole
-    return replace(parts[0][1], content="".join(message.content for _, message in parts))
+    return parts[0][1]._replace(content="".join(message.content for _, message in parts))
 
 
 def _unit_of(piece: KeptPiece, recorded: RecordedUnit, position: Position) -> Unit:

@@ -2,11 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from schemas.images import Image, image_of
 from schemas.windows import MessageId, Unit
@@ -19,8 +18,7 @@ _MAX_LANGUAGE_CHARACTERS: Final = 32
 _MAX_OFFSET_S: Final = 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message of a conversation; `said_at` is the producer's own free text, `occurred_at` the time that counts.
 
     `role` is user or assistant in a chat, else the blob's type. `offset_s` is how far into a recording it was said.
@@ -66,11 +64,10 @@ def message_id(blob_id: str, index: int) -> MessageId:
 
 def messages_of(unit: Unit) -> list[Message]:
     """The messages of a unit in their order; that of an image has no text."""
-    first = unit.message_index or 0
-    session_id = unit.content.get("session_id")
+    occurred_at, session_id = unit.occurred_at, unit.content.get("session_id")
     return [
-        Message(message_id(unit.blob_id, index), occurred_at=unit.occurred_at, session_id=session_id, **said)
-        for index, said in enumerate(_said(unit), start=first)
+        Message(message_id(unit.blob_id, index), role, content, occurred_at, session_id=session_id, **more)
+        for index, (role, content, more) in enumerate(_said(unit.content), start=unit.message_index or 0)
     ]
 
 
@@ -79,33 +76,25 @@ def conversation_of(units: Iterable[Unit]) -> list[Message]:
     return [message for unit in units for message in messages_of(unit)]
 
 
-def _said(unit: Unit) -> Iterator[dict[str, Any]]:
-    data = unit.content["blob_data"]
-    match unit.content["blob_type"]:
+def _said(blob: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Role, content, and what else is told of each message."""
+    data = blob["blob_data"]
+    match blob["blob_type"]:
         case "chat":
             for item in data["messages"]:
-                yield {
-                    "role": item["role"],
-                    "content": item["content"],
-                    "alias": item.get("alias"),
-                    "said_at": item.get("created_at"),
-                }
+                yield item["role"], item["content"], {"alias": item.get("alias"), "said_at": item.get("created_at")}
         case "summary":
-            yield {"role": "summary", "content": data["summary"]}
+            yield "summary", data["summary"], {}
         case "transcript":
             for line in data["transcripts"]:
-                yield {
-                    "role": "transcript",
-                    "content": line["content"],
-                    "alias": line.get("speaker"),
-                    "offset_s": _offset_s(line.get("start_timestamp_in_seconds")),
-                }
+                offset_s = _offset_s(line.get("start_timestamp_in_seconds"))
+                yield "transcript", line["content"], {"alias": line.get("speaker"), "offset_s": offset_s}
         case "doc":
-            yield {"role": "doc", "content": data["content"]}
+            yield "doc", data["content"], {}
         case "code":
-            yield {"role": "code", "content": data["content"], "language": data.get("language")}
+            yield "code", data["content"], {"language": data.get("language")}
         case "image":
-            yield {"role": "image", "content": "", "image": image_of(data)}
+            yield "image", "", {"image": image_of(data)}
 
 
 def _offset_s(seconds: float | None) -> float | None:

@@ -1,7 +1,5 @@
 """English statements become facts, and what is no statement about the user does not."""
 
-from dataclasses import replace
-
 import pytest
 
 from extraction.offline.extract import extract_by_rules
@@ -109,7 +107,7 @@ def test_questions_small_talk_and_what_points_at_the_chat_give_no_fact(text: str
 )
 def test_a_taste_that_only_agrees_with_the_other_speaker_is_left(heard: str, answer: str, expected: list[str]) -> None:
     told, replied = said(heard, answer)
-    facts = extract_by_rules([replace(told, role="assistant"), replied]).facts
+    facts = extract_by_rules([told._replace(role="assistant"), replied]).facts
     assert [found.memo for found in facts] == expected
 
 
@@ -141,7 +139,7 @@ def test_what_the_user_says_counts_in_every_blob_type(role: str) -> None:
 
 def test_of_a_transcript_only_the_user_counts_where_one_is_named() -> None:
     lines = [
-        replace(line, alias=speaker)
+        line._replace(alias=speaker)
         for line, speaker in zip(
             said("I live in Oslo.", "I live in Rome.", role="transcript"), ("user", "Bob"), strict=True
         )

@@ -1,7 +1,5 @@
 """A model that reads a conversation can tell when things were said, and by whom."""
 
-from dataclasses import replace
-
 import pytest
 
 from extraction import prompting
@@ -12,7 +10,7 @@ from tests.unit.extraction.builders import said
 
 
 def weekdays(language: Language, *said_at: str | None) -> str:
-    messages = [replace(said("I start next Friday", day=day)[0], said_at=text) for day, text in enumerate(said_at)]
+    messages = [said("I start next Friday", day=day)[0]._replace(said_at=text) for day, text in enumerate(said_at)]
     text = prompting.extract_input(language, messages, Profile(), ProfilePolicy())
     mark = {"en": "Weekdays: ", "zh": "星期："}[language]
     return next(line for line in text.splitlines() if line.startswith(mark)).removeprefix(mark)
@@ -36,7 +34,7 @@ def test_a_producers_own_date_counts_as_it_stands_before_the_message(language: L
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_who_speaks_is_named_by_alias_and_role(language: Language) -> None:
-    message = replace(said("I moved")[0], alias="Ann")
+    message = said("I moved")[0]._replace(alias="Ann")
     text = prompting.extract_input(language, [message], Profile(), ProfilePolicy())
     assert "0 [2026/01/01] Ann(user): I moved" in text
 
