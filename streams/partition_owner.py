@@ -22,8 +22,10 @@ MAX_SENT_BYTES = 16 * (1 << 20)
 CHECK_S = 0.25
 # On a busy partition a batch gathers records for this long at most.
 MAX_GATHER_S = 0.05
-# Large records are decided slowly; the other roles of the process run on the same loop.
+# The other roles of the process run on the same loop.
 MAX_BUSY_S = 0.05
+# A record of this size is decided in a thread: counting the tokens of 1 MiB takes longer than heartbeats may wait.
+LARGE_RECORD_BYTES = 64 * 1024
 
 # What is queued in front of an owner, above which its partition is not read on.
 MAX_QUEUED_BATCHES = 2
@@ -193,7 +195,11 @@ class PartitionOwner(ABC):
             if record.offset < self._next_offset:
                 continue
             before = len(effects.outgoing)
-            self._decide(record, effects)
+            if len(record.value or b"") < LARGE_RECORD_BYTES:
+                self._decide(record, effects)
+            else:
+                # Alone all the while: nobody but this task changes the overlay, and it waits.
+                await asyncio.to_thread(self._decide, record, effects)
             effects.counts["records"] += 1
             self._next_offset = record.offset + 1
             sent_bytes += sum(len(outgoing.value) for outgoing in effects.outgoing[before:])

@@ -1,17 +1,20 @@
 """A partition that comes faster than it is decided is paused, and resumed when there is room."""
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from aiokafka import TopicPartition
 
 from schemas.settings import BufferSettings, KafkaSettings
+from schemas.tokens import TokenCounter, estimate_tokens
 from streams import buffer_owner
 from streams.buffer_owner import BufferOwner
 from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore
-from streams.partition_owner import MAX_BATCH_BYTES, MAX_QUEUED_BATCHES
+from streams.partition_owner import LARGE_RECORD_BYTES, MAX_BATCH_BYTES, MAX_QUEUED_BATCHES
 from streams.raw_records import Outgoing, RawRecord
 from tests.support.buffer_step import chat, context, raw
 
@@ -58,13 +61,15 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> Transactions:
     return made
 
 
-def new_owner(monkeypatch: pytest.MonkeyPatch) -> BufferOwner:
+def new_owner(monkeypatch: pytest.MonkeyPatch, count_tokens: TokenCounter = estimate_tokens) -> BufferOwner:
     def fail(error: BaseException) -> None:
         raise error
 
     settings = BufferSettings(transaction_max_records=BATCH_RECORDS)
     store = MemoryPartitionStore()
-    owner = BufferOwner(KafkaSettings(), settings, context(), store, lambda *_: None, fail)
+    owner = BufferOwner(
+        KafkaSettings(), settings, replace(context(), count_tokens=count_tokens), store, lambda *_: None, fail
+    )
     monkeypatch.setattr(owner, "_state", PartitionState(store))
     return owner
 
@@ -124,3 +129,28 @@ async def test_an_abandoned_owner_resumes_nothing(monkeypatch: pytest.MonkeyPatc
     await owner.release_store()
     assert flow.told == ["pause 0"]
     assert transactions.next_offset == 0
+
+
+async def test_the_loop_goes_on_while_the_tokens_of_a_large_record_are_counted(
+    monkeypatch: pytest.MonkeyPatch, transactions: Transactions
+) -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def count(text: str) -> int:
+        begun.set()
+        assert may_go_on.wait(DEADLINE_S)
+        return estimate_tokens(text)
+
+    owner = new_owner(monkeypatch, count)
+    transactions.may_commit.set()
+    owner.start(Flow())
+    owner.put([raw(chat("a" * LARGE_RECORD_BYTES, id="large"), 0)])
+    async with asyncio.timeout(DEADLINE_S):
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+    # Only a loop that runs comes to this line.
+    may_go_on.set()
+    await committed(transactions, 1)
+    assert [head.count for head in owner.heads()] == [1]
+    owner.abandon()
+    await owner.release_store()
