@@ -14,6 +14,7 @@ from streams.faust_app import FaustApp
 from streams.owned_buffers import OwnedBuffers
 from streams.ownership import PartitionOwners
 from streams.stage_metrics import StageMetrics
+from streams.stopping import FAREWELL_S
 from streams.topics import TABLE_NAME, Topics
 
 # Of a worker that nobody asks; no host has such a name.
@@ -35,7 +36,7 @@ def create_buffer_app(
     """
     topics = Topics(kafka.topic_prefix)
     factory = BufferOwnerFactory(kafka, buffer, partitions, count_tokens, on_fatal, metrics)
-    owners = PartitionOwners(factory, kafka.session_timeout_s)
+    owners = PartitionOwners(factory, FAREWELL_S)
     partition_counts = {topics.chat_messages: partitions}
     app = create_owning_app(topics.buffer_group, kafka, partition_counts, owners, on_fatal, canonical_url=URL(url))
     app.Table(TABLE_NAME, partitions=partitions, key_type=bytes, value_type=bytes)

@@ -15,6 +15,7 @@ from agents.user_queues import batch_size
 from schemas.errors import RetryLater
 from storage.errors import translated
 from storage.holding import BUDGET, HeldRecord, due, make_due, read_held, release, renew, reschedule
+from streams.stopping import FAREWELL_S
 
 log = structlog.get_logger()
 
@@ -73,9 +74,15 @@ class HoldTimer:
         left = [self._running[task] for task in late]
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        for first in left:
-            await self._give_back(first, 0.0, first.reason)
+        if late:
+            await asyncio.wait(late, timeout=FAREWELL_S)
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                for first in left:
+                    await self._give_back(first, 0.0, first.reason)
+        # The claims run out by themselves.
+        except TimeoutError as error:
+            log.warning("holds.not_given_back", reason=type(error).__name__)
 
     async def _look_at_budgets(self) -> None:
         """The configuration is read at a start, and budgets may be higher now than when users were held."""

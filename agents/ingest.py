@@ -8,6 +8,7 @@ from streams.faust_app import FaustApp
 from streams.ingest_owner import IngestOwnerFactory
 from streams.ownership import PartitionOwners
 from streams.stage_metrics import StageMetrics
+from streams.stopping import FAREWELL_S
 from streams.topics import Topics
 
 
@@ -23,7 +24,7 @@ def create_ingest_app(
         Topics(settings.kafka.topic_prefix).ingest_group,
         settings.kafka,
         partition_counts,
-        PartitionOwners(factory, settings.kafka.session_timeout_s),
+        PartitionOwners(factory, FAREWELL_S),
         on_fatal,
         # New partitions of a source are noticed so soon; those of our own topics never change.
         consumer_metadata_max_age_ms=int(settings.worker.metadata_refresh_s * 1000),

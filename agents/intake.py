@@ -12,6 +12,7 @@ from agents.holds import HoldTimer
 from agents.settling import Settler
 from agents.user_queues import Delivery, QueueLimits, UserQueues
 from schemas.windows import Position, decode_window
+from streams.stopping import FAREWELL_S
 from streams.tracker import Partition, PrefixTracker
 
 log = structlog.get_logger()
@@ -104,7 +105,7 @@ class Intake:
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             # A commit waits for a broker that is away, for ever; what it would skip is found applied.
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(FAREWELL_S):
                 await self.commit()
         except TimeoutError:
             log.warning("extraction.not_committed")

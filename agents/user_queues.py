@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from agents.faults import UserKey
 from schemas.windows import Position, Window, WindowCommand
+from streams.stopping import FAREWELL_S
 from streams.tracker import Partition, Ticket
 
 
@@ -133,7 +134,9 @@ class UserQueues:
         _, late = await asyncio.wait(tasks, timeout=timeout_s)
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if late:
+            # What it has spent is still written down, unless Postgres is away.
+            await asyncio.wait(late, timeout=FAREWELL_S)
         return len(late)
 
     async def _run(self, user: UserKey, queue: _UserQueue) -> None:

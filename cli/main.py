@@ -1,5 +1,7 @@
 """The `memostream` program: its commands, and what becomes of an error."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +27,7 @@ from schemas.errors import ConfigurationError, MemostreamError, RetryLater
 
 FAILED = 1
 MISCONFIGURED = 2
+TERMINATED = 143
 ADVICE = "`memostream doctor` says what is wrong; `memostream up` runs a broker and a database in this folder"
 
 app = typer.Typer(
@@ -45,6 +48,9 @@ def run() -> None:
 
     Exit codes: 1 failed, 2 something must be configured or called differently, 130 interrupted by Ctrl-C.
     """
+    if os.getpid() == 1:
+        # The first process of a container gets only those signals that it has a handler for.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     try:
         refuse_undecodable(sys.argv[1:])
         app(prog_name="memostream")

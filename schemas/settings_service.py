@@ -49,7 +49,9 @@ class WorkerSettings(Section):
         60.0, description="How long a start waits for a broker or a database that is away, before the worker ends."
     )
     shutdown_timeout_s: PositiveFloat = Field(
-        20.0, description="Windows that are not finished this long after Ctrl-C are handed back."
+        20.0,
+        description="Windows that are not finished this long after Ctrl-C are handed back; 20 s later the process has "
+        "ended, whatever hangs.",
     )
     metadata_refresh_s: PositiveFloat = Field(30.0, description="How soon a new partition or broker is noticed.")
     health_port: int | None = Field(

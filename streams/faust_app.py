@@ -1,12 +1,15 @@
 """Faust as we use it: every default that hurts set in one place, and a transport that reads committed records."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import aiokafka
 import faust
+import structlog
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from faust.app.router import Router
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
@@ -18,13 +21,18 @@ from yarl import URL
 
 from schemas.settings import KafkaSettings
 from streams.clients import MAX_REQUEST_BYTES, translated
+from streams.stopping import FAREWELL_S
 
 # Records queued in front of an agent; Faust's 4,096 would be as many windows.
 STREAM_BUFFER_RECORDS: Final = 512
 # A record of twice max_blob_bytes has to fit one fetch.
 MAX_FETCH_BYTES: Final = 4 * (1 << 20)
+# Of the group, where aiokafka did not come to it.
+LAST_FAREWELL_S: Final = 1.0
 # A partition that is resumed waits for the fetch of the others to return; Faust lets that take 1.5 s.
 MAX_FETCH_WAIT_S: Final = 0.1
+
+log = structlog.get_logger()
 
 
 class _ReadCommittedThread(AIOKafkaConsumerThread):
@@ -35,6 +43,22 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_max_wait_ms = int(MAX_FETCH_WAIT_S * 1000)  # noqa: SLF001
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group, so that the others need not wait for the session to end; but not for a broker that is away.
+
+        aiokafka lets a join that is under way come to its end first, which waits for every member of the group.
+        """
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await super().on_thread_stop()
+        # Where the broker is gone aiokafka waits for tasks of its own that it has cancelled; passed on, this would keep
+        # the parent waiting for a thread that has ended.
+        except (TimeoutError, asyncio.CancelledError):
+            with contextlib.suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(LAST_FAREWELL_S):
+                    await self._ensure_consumer()._coordinator._maybe_leave_group()  # noqa: SLF001
+            log.warning("consumer.not_closed", group=self.app.conf.id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek every partition to its committed offset, or to its beginning where nothing is committed yet.

@@ -20,6 +20,7 @@ from storage.listening import listen
 from storage.outbox import OutboxRow
 from streams.relay_publisher import RecordRefused, ShardPublisher
 from streams.stage_metrics import StageMetrics
+from streams.stopping import FAREWELL_S
 
 log = structlog.get_logger()
 
@@ -27,7 +28,6 @@ BACKOFF_MIN_S: Final = 0.2
 BACKOFF_MAX_S: Final = 10.0
 # A user with a record that the broker refuses waits, so that others do not; then it is tried again.
 REFUSED_RETRY_S: Final = 60.0
-CLOSE_TIMEOUT_S: Final = 5.0
 
 UserKey = tuple[str, str]
 
@@ -240,14 +240,15 @@ class Relay:
             log.warning("relay.not_released", shard=shard.number, reason=str(error))
 
     async def _give_back(self) -> None:
-        if self._closing:
-            await asyncio.wait(self._closing, timeout=CLOSE_TIMEOUT_S)
+        # First the leases: the next owner's producer fences ours, whether it has closed or not.
         try:
             with translated("giving shards back"):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S), self._engine.begin() as connection:
+                async with asyncio.timeout(FAREWELL_S), self._engine.begin() as connection:
                     await leases.check_out(connection, self.owner)
         except RetryLater as error:
             log.warning("relay.not_released", reason=str(error))
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=FAREWELL_S)
 
     async def _close(self, publisher: ShardPublisher, shard: int) -> None:
         try:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, TypeVar
 
 import structlog
@@ -16,22 +15,15 @@ Result = TypeVar("Result")
 log = structlog.get_logger()
 
 
-async def patiently(
-    work: Callable[[], Awaitable[Result]], timeout_s: float, stop: asyncio.Event, retry_s: float = RETRY_S
-) -> Result:
-    """The result of `work`, tried again while it raises RetryLater.
-
-    Its last RetryLater is raised once `timeout_s` have passed or `stop` is set.
-    """
+async def patiently(work: Callable[[], Awaitable[Result]], timeout_s: float, retry_s: float = RETRY_S) -> Result:
+    """The result of `work`, tried again while it raises RetryLater; its last one once `timeout_s` have passed."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
     while True:
         try:
             return await work()
         except RetryLater as error:
-            if stop.is_set() or loop.time() >= deadline_s:
+            if loop.time() >= deadline_s:
                 raise
             log.warning("worker.waiting", reason=str(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(retry_s, error.delay_s)):
-                    await stop.wait()
+            await asyncio.sleep(max(retry_s, error.delay_s))

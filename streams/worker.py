@@ -4,8 +4,8 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import structlog
@@ -44,6 +44,7 @@ from streams.offsets import end_offsets
 from streams.relay import Relay
 from streams.stage_metrics import StageMetrics
 from streams.starting import patiently
+from streams.stopping import FAREWELL_S, Parts, done_before, running, side_by_side
 from streams.topics import Topics, ensure_topics
 from streams.worker_registry import registered
 
@@ -63,16 +64,17 @@ async def run_worker(
     roles: frozenset[str] = ROLES,
     stop: asyncio.Event | None = None,
     model_http: "AsyncClient | None" = None,
+    parts: Parts | None = None,
 ) -> int:
     """Run until `stop` is set (returns 0) or until something unexpected happens anywhere (returns 1).
 
     Nothing later than the failing record is acknowledged in either case. Raises ConfigurationError before joining any
     group when topics, database or settings do not fit. `model_http` sends the requests to models, None for a client
-    of the settings.
+    of the settings. `parts` tells what is running, also while it stops.
     """
     if not roles or roles - ROLES:
         raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}, not {', '.join(sorted(roles))}")
-    stop = stop or asyncio.Event()
+    stop, parts = stop or asyncio.Event(), parts or Parts()
     failures: list[BaseException] = []
     observer = Observer(settings)
     health = WorkerHealth(roles, lambda: observer.progress.stalled)
@@ -88,51 +90,78 @@ async def run_worker(
         log.warning("settings.without_effect", reasons=list(settings.without_effect))
     check_sources(settings)
     engine = create_engine(settings.storage)
-    worker_name = f"{socket.gethostname()}-{os.getpid()}"
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(engine.dispose)
+        stack.enter_context(parts.running_as("worker"))
+        stack.push_async_callback(_disposed, engine)
         # First, so that a start that takes long is seen to be alive.
         await stack.enter_async_context(serve_probes(settings.worker, health, observer.metrics))
-        await stack.enter_async_context(_running(observer.loop_lag.run(), on_fatal))
-        await stack.enter_async_context(_running(observer.progress.run(), on_fatal))
-        sources = settings.ingest.sources if "ingest" in roles else ()
-        patience_s = settings.worker.start_timeout_s
-        source_counts = await patiently(lambda: source_partitions(settings.kafka, sources), patience_s, stop)
-        partitions = await patiently(lambda: ensure_topics(settings.kafka, settings.buffer), patience_s, stop)
-        # Left in the opposite order: the first stage stops first, the relay publishes what the others wrote.
-        if roles & {"extraction", "relay"}:
-            await patiently(lambda: migrate_database(settings), patience_s, stop)
-            await _enter_storage_roles(
-                stack, settings, engine, roles, partitions, on_fatal, health, worker_name, model_http, observer
-            )
-        service: BufferService | None = None
-        if "buffer" in roles:
-            service = await _enter_buffer_role(stack, settings, partitions, on_fatal, health, observer)
-        if source_counts:
-            stage = StageMetrics(observer.metrics, "ingest")
-            app = create_ingest_app(settings, source_counts, on_fatal, stage)
-            await stack.enter_async_context(_running_app(app, on_fatal))
-            observer.see_stage("ingest", app, stage)
-            health.watch("ingest", _reads(app))
-        elif "ingest" in roles:
-            # Nothing is to be read, so there is nothing to wait for.
-            health.watch("ingest", nothing_wrong)
-        health.watch("broker", watch_broker(settings.kafka))
-        identity = RegisteredWorker(
-            worker_id=uuid.uuid4(),
-            name=worker_name,
-            topic_prefix=settings.kafka.topic_prefix,
-            roles=tuple(sorted(roles)),
-            url=service.url if service else None,
-            token=service.token if service else None,
-        )
-        # Left first, so that nobody is sent here while it stops.
-        await stack.enter_async_context(registered(engine, identity))
-        log.info("worker.started", roles=sorted(roles), partitions=partitions)
-        await stop.wait()
+        await stack.enter_async_context(running(observer.loop_lag.run(), on_fatal))
+        await stack.enter_async_context(running(observer.progress.run(), on_fatal))
+        starting = _start(stack, settings, engine, roles, on_fatal, health, model_http, observer, parts)
+        if await done_before(stop, starting):
+            await stop.wait()
         health.stop()
         log.info("worker.stopping")
     return EXIT_FATAL if failures else EXIT_OK
+
+
+async def _start(
+    stack: AsyncExitStack,
+    settings: Settings,
+    engine: AsyncEngine,
+    roles: frozenset[str],
+    on_fatal: Callable[[BaseException], None],
+    health: WorkerHealth,
+    model_http: "AsyncClient | None",
+    observer: Observer,
+    parts: Parts,
+) -> None:
+    worker_name = f"{socket.gethostname()}-{os.getpid()}"
+    sources = settings.ingest.sources if "ingest" in roles else ()
+    patience_s = settings.worker.start_timeout_s
+    source_counts = await patiently(lambda: source_partitions(settings.kafka, sources), patience_s)
+    partitions = await patiently(lambda: ensure_topics(settings.kafka, settings.buffer), patience_s)
+    if roles & {"extraction", "relay"}:
+        await patiently(lambda: migrate_database(settings), patience_s)
+        await _enter_storage(stack, settings, engine, on_fatal, health, observer)
+    if "relay" in roles:
+        # Left when the others have stopped, for it publishes what they wrote.
+        stack.enter_context(parts.running_as("relay"))
+        stage = StageMetrics(observer.metrics, "relay")
+        relay = Relay(engine, settings.kafka, settings.relay, worker_name, metrics=stage)
+        await stack.enter_async_context(running(relay.run(), on_fatal, relay.stop, FAREWELL_S))
+        observer.see_relay(relay, stage, watch_broker(settings.kafka))
+        # Without shards it is ready, too: others may hold them all.
+        health.watch("relay", nothing_wrong)
+    stages = await stack.enter_async_context(side_by_side(parts))
+    if "extraction" in roles:
+        extracting = stages.stack("extraction")
+        await _enter_extraction_role(
+            extracting, settings, engine, partitions, on_fatal, health, worker_name, model_http, observer
+        )
+    service: BufferService | None = None
+    if "buffer" in roles:
+        service = await _enter_buffer_role(stages.stack("buffer"), settings, partitions, on_fatal, health, observer)
+    if source_counts:
+        stage = StageMetrics(observer.metrics, "ingest")
+        app = create_ingest_app(settings, source_counts, on_fatal, stage)
+        await stages.stack("ingest").enter_async_context(_running_app(app, on_fatal))
+        observer.see_stage("ingest", app, stage)
+        health.watch("ingest", _reads(app))
+    elif "ingest" in roles:
+        # Nothing is to be read, so there is nothing to wait for.
+        health.watch("ingest", nothing_wrong)
+    health.watch("broker", watch_broker(settings.kafka))
+    identity = RegisteredWorker(
+        worker_id=uuid.uuid4(),
+        name=worker_name,
+        topic_prefix=settings.kafka.topic_prefix,
+        roles=tuple(sorted(roles)),
+        url=service.url if service else None,
+        token=service.token if service else None,
+    )
+    await stages.stack("registry").enter_async_context(registered(engine, identity))
+    log.info("worker.started", roles=sorted(roles), partitions=partitions)
 
 
 async def migrate_database(settings: Settings) -> None:
@@ -171,11 +200,26 @@ async def _enter_buffer_role(
     return service
 
 
-async def _enter_storage_roles(
+async def _enter_storage(
     stack: AsyncExitStack,
     settings: Settings,
     engine: AsyncEngine,
-    roles: frozenset[str],
+    on_fatal: Callable[[BaseException], None],
+    health: WorkerHealth,
+    observer: Observer,
+) -> None:
+    health.watch("database", watch_database(engine))
+    observer.see_database(engine)
+    await stack.enter_async_context(running(keep_unit_partitions(engine, utc_now), on_fatal))
+    if settings.storage.usage_retention_days is not None:
+        pruning = keep_usage_short(engine, settings.storage.usage_retention_days, utc_now)
+        await stack.enter_async_context(running(pruning, on_fatal))
+
+
+async def _enter_extraction_role(
+    stack: AsyncExitStack,
+    settings: Settings,
+    engine: AsyncEngine,
     partitions: int,
     on_fatal: Callable[[BaseException], None],
     health: WorkerHealth,
@@ -183,62 +227,54 @@ async def _enter_storage_roles(
     model_http: "AsyncClient | None",
     observer: Observer,
 ) -> None:
-    database = watch_database(engine)
-    health.watch("database", database)
-    observer.see_database(engine)
-    await stack.enter_async_context(_running(keep_unit_partitions(engine, utc_now), on_fatal))
-    if settings.storage.usage_retention_days is not None:
-        pruning = keep_usage_short(engine, settings.storage.usage_retention_days, utc_now)
-        await stack.enter_async_context(_running(pruning, on_fatal))
-    if "relay" in roles:
-        stage = StageMetrics(observer.metrics, "relay")
-        relay = Relay(engine, settings.kafka, settings.relay, worker_name, metrics=stage)
-        await stack.enter_async_context(_running(relay.run(), on_fatal, relay.stop, settings.worker.shutdown_timeout_s))
-        observer.see_relay(relay, stage, watch_broker(settings.kafka))
-        # Without shards it is ready, too: others may hold them all.
-        health.watch("relay", nothing_wrong)
-    if "extraction" in roles:
-        # One for both, for what may be asked of the endpoint is limited by it.
-        embedder = create_embedder(settings, model_http, observer.metrics)
-        extractor = create_extractor(settings, embedder, model_http, observer.metrics)
-        stack.push_async_callback(extractor.close)
-        if settings.extraction.provider == "offline":
-            log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
-        problems = Health()
-        policies = PolicyBook(settings, stored_in(engine), problems)
-        await stack.enter_async_context(_running(policies.watch(), on_fatal))
-        topics = Topics(settings.kafka.topic_prefix)
-        sources = [source.topic for source in settings.ingest.sources]
-        app = new_app(topics.extraction_group, settings.kafka, partitions)
-        deps = ExtractionDeps(
-            engine=engine,
-            extractor=extractor,
-            extraction=settings.extraction,
-            buffer=settings.buffer,
-            worker=settings.worker,
-            fatal=on_fatal,
-            worker_name=worker_name,
-            keep_blobs=settings.storage.persistent_chat_blobs,
-            reads_images=settings.reads_images,
-            end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
-            health=problems,
-            policy_of_project=policies.policy_of,
-            prices=settings.prices,
-            budget=settings.budget,
-            metrics=observer.metrics,
-        )
-        intake = extraction.register(app, topics.extraction_windows, partitions, deps)
-        if embedder is not None:
-            await stack.enter_async_context(_running(EmbeddingFiller(deps, embedder).run(), on_fatal))
-        await stack.enter_async_context(_running_app(app, on_fatal))
-        observer.see_extraction(
-            app,
-            pending=lambda: intake.pending,
-            finished=lambda: intake.finished,
-            is_waiting=lambda: intake.is_waiting,
-            database=database,
-        )
-        health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
+    # One for both, for what may be asked of the endpoint is limited by it.
+    embedder = create_embedder(settings, model_http, observer.metrics)
+    extractor = create_extractor(settings, embedder, model_http, observer.metrics)
+    stack.push_async_callback(extractor.close)
+    if settings.extraction.provider == "offline":
+        log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
+    problems = Health()
+    policies = PolicyBook(settings, stored_in(engine), problems)
+    await stack.enter_async_context(running(policies.watch(), on_fatal))
+    topics = Topics(settings.kafka.topic_prefix)
+    sources = [source.topic for source in settings.ingest.sources]
+    app = new_app(topics.extraction_group, settings.kafka, partitions)
+    deps = ExtractionDeps(
+        engine=engine,
+        extractor=extractor,
+        extraction=settings.extraction,
+        buffer=settings.buffer,
+        worker=settings.worker,
+        fatal=on_fatal,
+        worker_name=worker_name,
+        keep_blobs=settings.storage.persistent_chat_blobs,
+        reads_images=settings.reads_images,
+        end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
+        health=problems,
+        policy_of_project=policies.policy_of,
+        prices=settings.prices,
+        budget=settings.budget,
+        metrics=observer.metrics,
+    )
+    intake = extraction.register(app, topics.extraction_windows, partitions, deps)
+    if embedder is not None:
+        await stack.enter_async_context(running(EmbeddingFiller(deps, embedder).run(), on_fatal))
+    await stack.enter_async_context(_running_app(app, on_fatal))
+    observer.see_extraction(
+        app,
+        pending=lambda: intake.pending,
+        finished=lambda: intake.finished,
+        is_waiting=lambda: intake.is_waiting,
+        database=watch_database(engine),
+    )
+    health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
+
+
+async def _disposed(engine: AsyncEngine) -> None:
+    """Close its connections; those that a server is to close which is away end with the process."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await engine.dispose()
 
 
 def _reads(app: FaustApp) -> Reasons:
@@ -263,28 +299,3 @@ async def _running_app(app: FaustApp, on_fatal: Callable[[BaseException], None])
             watcher.cancel()
         # Also where starting failed half-way: the consumer's thread would keep the process alive.
         await app.stop()
-
-
-@asynccontextmanager
-async def _running(
-    work: Coroutine[None, None, None],
-    on_fatal: Callable[[BaseException], None],
-    stop: Callable[[], None] | None = None,
-    timeout_s: float = 0.0,
-) -> AsyncIterator[None]:
-    """Work beside the block; at its end `stop` is called and waited for, then the work is cancelled."""
-
-    def ended(task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            on_fatal(error)
-
-    running = asyncio.create_task(work)
-    running.add_done_callback(ended)
-    try:
-        yield
-    finally:
-        if stop is not None:
-            stop()
-            await asyncio.wait([running], timeout=timeout_s)
-        running.cancel()
-        await asyncio.wait([running])

@@ -40,13 +40,16 @@ def api(
     Workers run beside it: see `memostream worker`. `memostream up` runs a gateway, too. Any number of gateways may run
     side by side.
 
-    Requests under way are answered before it ends, for api.shutdown_timeout_s at most; a second Ctrl-C does not wait.
+    Requests under way are answered before it ends, for api.shutdown_timeout_s at most, and 15 s later it has ended; a
+    second Ctrl-C does not wait.
     """
     from cli.addresses import overridden, settings_of
     from cli.gateway import run_gateway
-    from cli.running import run_until_stopped
+    from cli.running import StopLimit, run_until_stopped
+    from streams.stopping import gateway_stop_limit_s
 
     settings = settings_of(Place(config, data_dir, verbose))
     given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     settings = overridden(settings, {"api": given})
-    raise typer.Exit(run_until_stopped(lambda stop: run_gateway(settings, stop, insecure=insecure)))
+    limit = StopLimit(gateway_stop_limit_s(settings.api), lambda: ["gateway"])
+    raise typer.Exit(run_until_stopped(lambda stop: run_gateway(settings, stop, insecure=insecure), limit))

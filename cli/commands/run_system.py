@@ -100,13 +100,19 @@ def worker(
 
     Exit code 0 when it was told to stop, 1 when something unexpected happened: nothing later than the record at fault
     is acknowledged then, so that the next worker begins with it.
+
+    Stopping takes worker.shutdown_timeout_s and 20 s at most; a worker that hangs then ends with exit code 3. A second
+    Ctrl-C or SIGTERM ends it at once.
     """
     from cli.addresses import settings_of
-    from cli.running import run_until_stopped
+    from cli.running import StopLimit, run_until_stopped
     from cli.up import work
+    from streams.stopping import Parts, stop_limit_s
 
     settings = settings_of(Place(config, data_dir, verbose))
-    raise typer.Exit(run_until_stopped(lambda stop: work(settings, _roles(roles), stop)))
+    parts = Parts()
+    limit = StopLimit(stop_limit_s(settings.worker), lambda: parts.running)
+    raise typer.Exit(run_until_stopped(lambda stop: work(settings, _roles(roles), stop, parts), limit))
 
 
 def migrate(

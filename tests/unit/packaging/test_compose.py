@@ -11,9 +11,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from schemas.settings import Settings, load_settings
+from streams.stopping import gateway_stop_limit_s, stop_limit_s
 from tests.conftest import KAFKA_IMAGE
 from tests.support.dockerfile import ROOT, read_stages
-from tests.support.stopping import longest_gateway_stop_s, longest_stop_s
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = DOCUMENT["services"]
@@ -109,8 +109,8 @@ def test_workers_can_be_scaled() -> None:
 
 
 def test_a_program_is_given_the_time_that_it_may_take_to_stop(settings: Settings) -> None:
-    assert seconds(WORKER["stop_grace_period"]) >= longest_stop_s(settings)
-    assert seconds(GATEWAY["stop_grace_period"]) >= longest_gateway_stop_s(settings)
+    assert seconds(WORKER["stop_grace_period"]) >= stop_limit_s(settings.worker)
+    assert seconds(GATEWAY["stop_grace_period"]) >= gateway_stop_limit_s(settings.api)
 
 
 @PROGRAMS

@@ -10,9 +10,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from schemas.settings import Settings, load_settings
+from streams.stopping import gateway_stop_limit_s, stop_limit_s
 from streams.worker import ROLES
 from tests.support.dockerfile import ROOT, read_stages
-from tests.support.stopping import longest_gateway_stop_s, longest_stop_s
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 ENTRANCES = (FOLDER, FOLDER / "split-roles")
@@ -184,9 +184,9 @@ def test_probes_ask_whether_a_program_is_alive_and_whether_it_is_ready(program: 
 
 
 def test_a_pod_is_given_the_time_that_its_program_may_take_to_stop(settings: Settings) -> None:
-    assert WORKER.pod["terminationGracePeriodSeconds"] >= longest_stop_s(settings)
+    assert WORKER.pod["terminationGracePeriodSeconds"] >= stop_limit_s(settings.worker)
     pause = GATEWAY.main["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert GATEWAY.pod["terminationGracePeriodSeconds"] >= pause + longest_gateway_stop_s(settings)
+    assert GATEWAY.pod["terminationGracePeriodSeconds"] >= pause + gateway_stop_limit_s(settings.api)
 
 
 @PROGRAMS
