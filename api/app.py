@@ -35,9 +35,11 @@ from storage.project_usage import adding_to
 from storage.row_security import prepare_role
 from streams.buffer_queries import buffer_queries
 from streams.change_feed import ChangeFeed, FeedLimits
+from streams.loop_lag import LoopLag
 from streams.message_log import message_log
 from streams.message_reader import TopicTexts
 from streams.offsets import end_offsets
+from streams.prometheus import PrometheusMetrics
 from streams.topics import Topics
 
 log = structlog.get_logger()
@@ -82,10 +84,11 @@ async def open_gateway(settings: Settings, *, insecure: bool = False) -> AsyncIt
         await _check_access(settings, engine, insecure=insecure)
         if settings.api.row_level_security:
             await prepare_role(engine)
-        embedder = create_embedder(settings)
+        metrics = PrometheusMetrics()
+        embedder = create_embedder(settings, metrics=metrics)
         if embedder is not None:
             stack.push_async_callback(embedder.close)
-        reader = create_reader(settings)
+        reader = create_reader(settings, metrics)
         if reader is not None:
             stack.push_async_callback(reader.close)
         root_token = settings.api.root_token
@@ -109,6 +112,13 @@ async def open_gateway(settings: Settings, *, insecure: bool = False) -> AsyncIt
             now_ms=lambda: time.time_ns() // 1_000_000,
         )
         stack.push_async_callback(changes.close)
+        loop_lag = LoopLag(metrics)
+
+        async def show_streams() -> None:
+            metrics.replace("memostream_change_streams", {(): changes.open_streams})
+
+        for source in (loop_lag.show, show_streams):
+            metrics.scraped_from(source)
         gateway = Gateway(
             settings=settings,
             engine=engine,
@@ -129,8 +139,10 @@ async def open_gateway(settings: Settings, *, insecure: bool = False) -> AsyncIt
             end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
             now=utc_now,
             new_id=uuid.uuid4,
+            metrics=metrics,
+            metrics_page=metrics.page,
         )
-        for work in (gatekeeper.follow(engine), inserts.run(), ledger.run()):
+        for work in (gatekeeper.follow(engine), inserts.run(), ledger.run(), loop_lag.run()):
             await stack.enter_async_context(_beside(work))
         yield gateway
 

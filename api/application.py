@@ -77,7 +77,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     # The one that is added last is the first to see a request.
     app.add_middleware(BodyLimit, max_bytes=gateway.settings.api.max_body_bytes)
     app.add_middleware(Gate, gatekeeper=gateway.gatekeeper)
-    app.add_middleware(RequestFrame)
+    app.add_middleware(RequestFrame, metrics=gateway.metrics)
     if gateway.settings.api.cors_origins:
         app.add_middleware(
             CORSMiddleware,

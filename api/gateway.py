@@ -16,10 +16,16 @@ from api.ports import BufferQueries, ChangeFeed, MessageLog, Policies, TextReade
 from api.recent_writes import RecentWrites
 from extraction.protocol import Embedder
 from extraction.reading import ReadingModel
+from schemas.metrics import NO_METRICS, Metrics
 from schemas.settings import Settings
 from schemas.tokens import TokenCounter
 from storage.ledger_waiter import LedgerWaiter
 from storage.probing import Reasons
+
+
+async def no_page() -> bytes:
+    """For a gateway that counts nothing."""
+    return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Gateway:
     end_offsets: Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
+    metrics: Metrics = NO_METRICS
+    metrics_page: Callable[[], Awaitable[bytes]] = no_page
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     recent: RecentWrites = field(default_factory=RecentWrites)
 

@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.access import PROJECT_HEADER, Authenticator
 from api.contract import template_of
 from api.errors import ApiError, answer_to
+from api.request_metrics import count_answer, errno_of
 from api.segments import routed_path
 from schemas.errors import RetryLater
+from schemas.metrics import NO_METRICS, Metrics
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -24,14 +26,16 @@ log = structlog.get_logger()
 class RequestFrame:
     """The outermost: whatever a route raises, its caller gets an answer, and the log a line without what was said."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics = NO_METRICS) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        self._metrics.add("memostream_http_requests_in_flight", 1)
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope["memostream.request_id"] = request_id
@@ -59,7 +63,10 @@ class RequestFrame:
             if not status:
                 await answer(scope, receive, framed)
         finally:
-            _log_answer(scope, request_id, status, time.perf_counter() - began)
+            duration_s = time.perf_counter() - began
+            _log_answer(scope, request_id, status, duration_s)
+            self._metrics.add("memostream_http_requests_in_flight", -1)
+            count_answer(self._metrics, scope, status, duration_s)
 
 
 class Gate:
@@ -126,7 +133,7 @@ def _is_guarded(path: str) -> bool:
 
 def _log_answer(scope: Scope, request_id: str, status: int, duration_s: float) -> None:
     """A line without the path, the query and the body, which hold ids of users and what they said."""
-    errno = max(scope.get("memostream.errno", 0), status if status >= 400 else 0)
+    errno = errno_of(scope, status)
     method, route = scope["method"], template_of(scope)
     access = scope.get("memostream.access")
     project_id = None if access is None else access.project_id

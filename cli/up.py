@@ -12,7 +12,7 @@ from cli.addresses import explicit_addresses, with_addresses
 from cli.console import note, out
 from cli.gateway import TOKEN_FILE, at_place, open_place, published_url, url_of, with_root_token
 from schemas.errors import ConfigurationError
-from schemas.settings import Settings, load_settings
+from schemas.settings import Settings, WorkerSettings, load_settings
 from streams.logs import configure_logging
 from streams.stopping import Parts
 from streams.topics import Topics, ensure_topics
@@ -102,7 +102,7 @@ def guide(settings: Settings, data_dir: Path, gateway_url: str | None) -> str:
         if settings.extraction.provider == "offline"
         else f"{settings.llm.model}"
     )
-    over_http = "" if gateway_url is None else _over_http(gateway_url, data_dir)
+    over_http = "" if gateway_url is None else _over_http(gateway_url, data_dir, settings.worker)
     return f"""
 memostream is up. Kafka: {servers} · data: {data_dir} · extractor: {extractor}
 
@@ -121,10 +121,15 @@ Ctrl-C stops everything; the data stays.
 """
 
 
-def _over_http(gateway_url: str, data_dir: Path) -> str:
+def _over_http(gateway_url: str, data_dir: Path, worker: WorkerSettings) -> str:
+    pages = [f"{gateway_url}/metrics"]
+    if worker.health_port is not None:
+        pages.append(f"http://{worker.health_host}:{worker.health_port}/metrics")
     token_file = shlex.quote(str(data_dir / TOKEN_FILE))
     return f"""
 Over HTTP, as with Memobase (all of it: {gateway_url}/docs); the root token lies in {token_file}:
   curl -H "Authorization: Bearer $(cat {token_file})" \\
     {gateway_url}/api/v1/users/context/ann
+
+Metrics for Prometheus: {", ".join(pages)}
 """

@@ -82,6 +82,10 @@ class ChangeFeed:
             async with aclosing(reader.items()) as items:
                 yield items
 
+    @property
+    def open_streams(self) -> int:
+        return self._open.total()
+
     def stop(self) -> None:
         """Let every stream end with its position; new ones are refused."""
         self._stopping.set()

@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from api.envelope import Envelope, JsonResponse, ok
 from api.gateway import GatewayDep
@@ -108,3 +109,10 @@ async def readyz(gateway: GatewayDep) -> JsonResponse:
     reasons["workers"] = list(await gateway.buffers.problems())
     told = {part: wrong for part, wrong in reasons.items() if wrong}
     return JsonResponse({"ready": is_ready, "reasons": told}, 200 if is_ready else 503)
+
+
+# Not of the API, so no client is generated for it.
+@probes.get("/metrics", include_in_schema=False)
+async def metrics(gateway: GatewayDep) -> Response:
+    """In Prometheus' text format. Needs no token, and names neither users nor projects."""
+    return Response(await gateway.metrics_page(), media_type="text/plain; version=0.0.4; charset=utf-8")

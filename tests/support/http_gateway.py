@@ -54,7 +54,11 @@ def gateway_on(engine: AsyncEngine, settings: Settings | None = None, **parts: A
         "reader": None,
         "count_tokens": len,
     }
-    others = {field.name: Failing(away) for field in fields(Gateway) if field.default_factory is MISSING}
+    others = {
+        field.name: Failing(away)
+        for field in fields(Gateway)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
     return Gateway(**{**others, **known, **parts})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +23,7 @@ from api.app import NO_TOKEN, NOT_INSECURE, open_gateway, serve
 from api.serving import MAX_HEAD_BYTES, STALLED_MS, open_socket, serve_app
 from cli.gateway import at_place, open_place
 from schemas.errors import ConfigurationError
+from schemas.metrics import NAMES
 from schemas.settings import ApiSettings, Settings
 from storage.project_tokens import add_token, new_token
 from tests.support.http_gateway import client_of, gateway_on
@@ -118,6 +120,12 @@ async def test_it_reads_memory_and_is_ready_while_the_broker_is_away_and_says_th
         ready = await system.client.get("/readyz")
         assert ready.status_code == 200
         assert ready.json()["reasons"].keys() == {"broker", "workers"}
+        page = await system.client.get("/metrics", headers={"Authorization": ""})
+        shown = {family.name for family in text_string_to_metric_families(page.text)}
+        of_gateway = {name for name in NAMES if name.startswith(("memostream_http_", "memostream_change_streams"))}
+        assert {name.removesuffix("_total") for name in of_gateway} <= shown
+        assert 'route="/api/v1/blobs/insert/{user_id}",status="503"' in page.text
+        assert "ann" not in page.text
         system.stop.set()
         assert await system.running == 0
 

@@ -21,6 +21,7 @@ from api.inputs import Flag, Text, UserId
 from api.routing import new_router
 from schemas.errors import Conflict, InvalidRecord, MemostreamError, NotFound, RetryLater
 from schemas.settings import Settings
+from tests.support.recording_metrics import RecordingMetrics
 
 TOKEN = "root"
 SAID = "I moved to Oslo"
@@ -80,6 +81,9 @@ class Parts:
     )
     gatekeeper = Door()
 
+    def __init__(self) -> None:
+        self.metrics = RecordingMetrics()
+
 
 @pytest.fixture(autouse=True)
 def nothing_raised() -> None:
@@ -87,9 +91,14 @@ def nothing_raised() -> None:
 
 
 @pytest.fixture
-async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+def parts() -> Parts:
+    return Parts()
+
+
+@pytest.fixture
+async def client(monkeypatch: pytest.MonkeyPatch, parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     monkeypatch.setattr(application, "ROUTERS", (router,))
-    transport = httpx.ASGITransport(app=create_app(cast(Gateway, Parts())))
+    transport = httpx.ASGITransport(app=create_app(cast(Gateway, parts)))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
         yield client
@@ -284,6 +293,26 @@ async def test_the_log_has_a_line_of_every_request_and_nothing_that_was_said(cli
     # What the log shows of an exception is for its processor to decide.
     assert logged[3].pop("exc_info") is raised["error"]
     assert "Oslo" not in str(logged)
+
+
+async def test_requests_are_counted_by_route_and_number_and_never_by_what_was_asked_for(
+    client: httpx.AsyncClient, parts: Parts
+) -> None:
+    await client.get("/api/v1/users/ann")
+    raised["error"] = NotFound("there is no such user")
+    await client.get("/api/v1/users/bea")
+    await client.get("/api/v1/nothing/like/that")
+    await client.request("CHLOE", "/api/v1/users/ann")
+    counted = {key: count for key, count in parts.metrics.counted.items() if key[0].endswith("requests_total")}
+    route = "/api/v1/users/{user_id}"
+    assert counted == {
+        ("memostream_http_requests_total", ("GET", route, "200")): 1,
+        ("memostream_http_requests_total", ("GET", route, "404")): 1,
+        ("memostream_http_requests_total", ("GET", "other", "404")): 1,
+        ("memostream_http_requests_total", ("other", route, "405")): 1,
+    }
+    assert len(parts.metrics.observed["memostream_http_request_duration_seconds", ("GET", route)]) == 2
+    assert parts.metrics.counted["memostream_http_requests_in_flight", ()] == 0
 
 
 async def test_a_page_of_an_allowed_origin_may_call(client: httpx.AsyncClient) -> None:

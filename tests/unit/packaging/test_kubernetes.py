@@ -183,6 +183,16 @@ def test_probes_ask_whether_a_program_is_alive_and_whether_it_is_ready(program: 
     assert [probe["path"] for probe in paths.values()] == ["/livez", "/livez", "/readyz"]
 
 
+@pytest.mark.parametrize(("program", "port"), [(WORKER, "health"), (GATEWAY, "http")])
+def test_prometheus_is_told_where_the_metrics_are(program: Program, port: str) -> None:
+    told = program.deployment["spec"]["template"]["metadata"]["annotations"]
+    assert told == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(program.ports[port]),
+        "prometheus.io/path": "/metrics",
+    }
+
+
 def test_a_pod_is_given_the_time_that_its_program_may_take_to_stop(settings: Settings) -> None:
     assert WORKER.pod["terminationGracePeriodSeconds"] >= stop_limit_s(settings.worker)
     pause = GATEWAY.main["lifecycle"]["preStop"]["sleep"]["seconds"]
