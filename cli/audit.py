@@ -50,6 +50,8 @@ from streams.raw_records import RawRecord, origin_of
 from streams.topics import Topics
 
 BUFFER_STAGE: Final = b"buffer"
+# Some statements read whole tables.
+STATEMENT_S: Final = 3600.0
 # What waits in the outbox for longer is told.
 OUTBOX_AGE_S: Final = 300.0
 
@@ -91,7 +93,7 @@ async def audit(
 ) -> Report:
     """Account for every record of the range that there is when this begins, and check what came of it."""
     topics = Topics(settings.kafka.topic_prefix)
-    engine = create_engine(settings.storage)
+    engine = create_engine(settings.storage, STATEMENT_S)
     try:
         with translated("auditing"):
             async with topic_scanner(settings.kafka) as scanner:

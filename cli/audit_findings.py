@@ -1,8 +1,10 @@
 """What the checks of an audit have found: a name, a count and the first few places; never a text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
+
+from schemas.errors import ConfigurationError
 
 CheckName = Literal[
     "records",
@@ -73,3 +75,11 @@ class Check:
             self.unsettled + other.unsettled,
             samples,
         )
+
+
+def chosen_checks(wanted: Collection[str]) -> frozenset[CheckName]:
+    """The checks of these names, all without any; raises ConfigurationError for another name."""
+    unknown = sorted(set(wanted) - set(CHECKS))
+    if unknown:
+        raise ConfigurationError(f"--check: there is no {unknown[0]}; they are {', '.join(CHECKS)}")
+    return frozenset(name for name in CHECKS if not wanted or name in wanted)

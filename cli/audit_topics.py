@@ -173,7 +173,7 @@ async def check_changes(sources: Sources) -> tuple[Check, Check]:
                         check.unsettled += 1
                         continue
                     told = look.told(user)
-                    check.looked_at += len(there.recorded)
+                    check.looked_at += sum(is_kept(user, key, at) for key, at in there.recorded)
                     check.add(_sample(user, *fault) for fault in unknown_changes(there, told, is_in_range))
                     missing = missing_changes(there, {key for key, _ in told}, partial(is_kept, user))
                     if missing:

@@ -19,7 +19,7 @@ def audit_document(report: Report) -> dict[str, Any]:
     """Counts of every outcome, also of those with none, the places that are missing, and all checks."""
     return {
         **({} if report.tally is None else _tally_document(report.tally)),
-        "checks": [_check_document(check) for check in report.checks],
+        "checks": {check.name: _check_document(check) for check in report.checks},
         "agrees": report.agrees,
     }
 
@@ -35,7 +35,6 @@ def _tally_document(tally: Tally) -> dict[str, Any]:
 
 def _check_document(check: Check) -> dict[str, Any]:
     return {
-        "name": check.name,
         "looked_at": check.looked_at,
         "wrong": check.wrong,
         "unsettled": check.unsettled,

@@ -1,7 +1,7 @@
 """What Postgres has published of users, and what still waits in the outbox, each batch as of one moment."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 from uuid import UUID
@@ -150,12 +150,25 @@ async def read_changes(connection: AsyncConnection, wanted: Collection[UserKey])
     for user, revision in (await forgotten_at(connection, list(found))).items():
         found[user].forgotten_revision = revision
 
-    profile_changes = _of_page(profile_history, page).where(
-        profile_history.c.before.is_distinct_from(profile_history.c.after)
+    profile_changes = (
+        _of_page(profile_history, page)
+        .where(profile_history.c.before.is_distinct_from(profile_history.c.after))
+        .order_by(profile_history.c.history_id)
     )
+    moved: dict[tuple[UserKey, int, UUID], set[str]] = {}
     for row in (await connection.execute(profile_changes)).all():
-        key = ChangeKey("profile-updated", row.revision, row.profile_id, row.op)
-        found[row.project_id, row.user_id].recorded.append((key, row.recorded_at))
+        user = (row.project_id, row.user_id)
+        if row.extractor is None:
+            ops = moved.setdefault((user, row.revision, row.profile_id), set())
+            ops.add(row.op)
+            # Moved by hand to another slot: it leaves the one and enters the other, and is published as one update.
+            if ops == {"c", "d"}:
+                key, at = found[user].recorded.pop()
+                found[user].recorded.append((replace(key, op="u"), at))
+                continue
+        found[user].recorded.append(
+            (ChangeKey("profile-updated", row.revision, row.profile_id, row.op), row.recorded_at)
+        )
     columns = ("project_id", "user_id", "revision", "event_id", "recorded_at", "updated_at")
     created = _of_page(events, page, *columns)
     for row in (await connection.execute(created)).all():

@@ -17,8 +17,8 @@ COMMAND_TIMEOUT_S = 60.0
 QUIET_S: Final = 30.0
 
 
-def create_engine(settings: StorageSettings) -> AsyncEngine:
-    """An engine that connects at its first use.
+def create_engine(settings: StorageSettings, command_timeout_s: float = COMMAND_TIMEOUT_S) -> AsyncEngine:
+    """An engine that connects at its first use. `command_timeout_s` is how long a statement may take.
 
     The server ends a session that idles inside a transaction: a frozen worker must not keep a user locked.
     """
@@ -33,7 +33,7 @@ def create_engine(settings: StorageSettings) -> AsyncEngine:
         json_deserializer=orjson.loads,
         connect_args={
             "timeout": settings.connect_timeout_s,
-            "command_timeout": COMMAND_TIMEOUT_S,
+            "command_timeout": command_timeout_s,
             "server_settings": {
                 "application_name": APPLICATION_NAME,
                 "idle_in_transaction_session_timeout": str(idle_timeout_ms),
