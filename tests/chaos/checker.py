@@ -3,15 +3,15 @@
 The audit looks for what contradicts itself; this knows what was sent, and so what must be there and what must not.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cli.audit import Range, Report, audit
+from cli.audit import STATEMENT_S, Range, Report, audit
 from cli.audit_findings import CheckName
 from cli.audit_view import described
 from cli.scanning import topic_scanner
@@ -21,13 +21,12 @@ from storage.database import create_engine
 from streams.topics import Topics
 
 Expectation = Literal["applied", "parked", "aborted", "erased", "either"]
-State = Literal["applied", "parked", "erased"]
 Owner = tuple[str, str]
 Facts = Mapping[Owner, Mapping[tuple[str, str], str]]
 
 SHOWN: Final = 20
 UNFINISHED: Final = ("unread", "buffered", "extracting", "held")
-ALLOWED: Final[Mapping[Expectation, tuple[State, ...]]] = {
+ALLOWED: Final[Mapping[Expectation, tuple[str, ...]]] = {
     "applied": ("applied",),
     "parked": ("parked",),
     "erased": ("erased",),
@@ -91,6 +90,8 @@ class Verdict:
     unexpected: Found = field(default_factory=Found)
     facts: Found = field(default_factory=Found)
     unfinished: int = 0
+    # What the audit alone has found, by check.
+    audited: dict[CheckName, int] = field(default_factory=dict)
 
     @property
     def findings(self) -> dict[str, Found]:
@@ -117,30 +118,33 @@ class Verdict:
 class _Fate:
     """What has become of a blob: the states of its units, and why it is parked."""
 
-    states: set[State] = field(default_factory=set)
+    states: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
 
     @property
-    def state(self) -> State | None:
+    def state(self) -> str | None:
         """One for all: what is parked in part counts as parked."""
-        order: tuple[State, ...] = ("erased", "parked", "applied")
-        return next((state for state in order if state in self.states), None)
+        return next((state for state in ("erased", "parked", "applied") if state in self.states), None)
 
 
 async def check(settings: Settings, produced: Sequence[ProducedRecord], expected_facts: Facts | None = None) -> Verdict:
-    """Judge a system that has settled. Holds something of every record, so 500,000 take a few hundred MB."""
+    """Judge a system that has settled. Postgres compares; only what is not simply applied is looked at here."""
+    produced = list({record.key: record for record in produced}.values())
     verdict = Verdict(produced=len(produced))
-    records = {record.key: record for record in produced}
     _note_audit(await audit(settings, Range(), outbox_age_s=0.0), verdict)
-    engine = create_engine(settings.storage)
+    engine = create_engine(settings.storage, STATEMENT_S)
     try:
         async with engine.connect() as connection:
-            fates = {key: _Fate() for key in records}
-            await _read_units(connection, fates, verdict)
-            await _read_refused(settings, records, fates)
-            for record in records.values():
-                _judge(record, fates[record.key], verdict)
-            await _check_order(connection, records, verdict)
+            await _hand_over(connection, produced)
+            fates = {produced[row.number]: row.fate async for row in _exceptions(connection)}
+            await _read_refused(settings, fates)
+            verdict.outcomes["applied"] = len(produced) - len(fates)
+            for record, fate in fates.items():
+                _judge(record, fate, verdict)
+            async for name in _texts_of(connection, _UNKNOWN):
+                verdict.unexpected.add(f"{name}: was never produced")
+            async for name in _texts_of(connection, _DISORDER):
+                verdict.out_of_order.add(name)
             if expected_facts is not None:
                 await _check_facts(connection, expected_facts, verdict)
     finally:
@@ -161,6 +165,8 @@ def _note_audit(report: Report, verdict: Verdict) -> None:
         "outbox": verdict.unpublished,
     }
     for item in report.checks:
+        if item.wrong:
+            verdict.audited[item.name] = item.wrong
         # Which record is lost is known better here.
         if (found := kinds.get(item.name)) is not None:
             found.count += item.wrong
@@ -169,40 +175,96 @@ def _note_audit(report: Report, verdict: Verdict) -> None:
         verdict.unfinished = sum(report.tally.counts[outcome] for outcome in UNFINISHED)
 
 
-async def _read_units(connection: AsyncConnection, fates: dict[tuple[str, str, str], _Fate], verdict: Verdict) -> None:
-    query = text("SELECT project_id, user_id, blob_id, state, reason FROM units WHERE generation = 0")
+async def _hand_over(connection: AsyncConnection, produced: Sequence[ProducedRecord]) -> None:
+    """Put what was produced into a table of this connection's own."""
+    columns = ("index", "project_id", "user_id", "blob_id", "number", "expected", "is_in_order")
+    await connection.execute(
+        text(
+            "CREATE TEMPORARY TABLE produced (index integer, project_id text, user_id text, blob_id text, "
+            "number integer, expected text, is_in_order boolean)"
+        )
+    )
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    rows = (
+        (index, *record.key, record.number, record.expected, record.is_in_order)
+        for index, record in enumerate(produced)
+    )
+    await raw.copy_records_to_table("produced", records=rows, columns=columns)
+    await connection.execute(text("CREATE UNIQUE INDEX ON produced (project_id, user_id, blob_id)"))
+    await connection.execute(text("ANALYZE produced"))
+
+
+# All that was not expected to be applied, and is, as a whole.
+_EXCEPTIONS: Final = text("""
+    SELECT index, array_agg(DISTINCT state) FILTER (WHERE state IS NOT NULL) AS states,
+        array_agg(DISTINCT reason) FILTER (WHERE reason IS NOT NULL) AS reasons
+    FROM produced LEFT JOIN (SELECT * FROM units WHERE generation = 0) units USING (project_id, user_id, blob_id)
+    GROUP BY index, expected
+    HAVING expected <> 'applied' OR NOT bool_and(coalesce(state, '') = 'applied')
+""")
+
+_UNKNOWN: Final = text("""
+    SELECT DISTINCT project_id || '/' || user_id || ' ' || blob_id FROM units
+    WHERE NOT EXISTS (SELECT FROM produced WHERE (produced.project_id, produced.user_id, produced.blob_id)
+        = (units.project_id, units.user_id, units.blob_id))
+""")
+
+# Commits are in the order of revisions; a window has the first at which it changed memory. What was applied together
+# has no order, and types of blobs are buffered apart.
+_DISORDER: Final = text("""
+    WITH changed AS (
+        SELECT project_id, user_id, unnest(window_ids) AS window_id, revision FROM events WHERE updated_at IS NULL
+        UNION ALL
+        SELECT project_id, user_id, unnest(window_ids), revision FROM profile_history WHERE extractor IS NOT NULL
+    ), first AS (
+        SELECT project_id, user_id, window_id, min(revision) AS revision FROM changed GROUP BY 1, 2, 3
+    ), numbered AS (
+        SELECT project_id, user_id, number, max(number) OVER (
+            PARTITION BY project_id, user_id, units.blob_type ORDER BY first.revision
+            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
+        ) AS before
+        FROM units JOIN first USING (project_id, user_id, window_id) JOIN produced USING (project_id, user_id, blob_id)
+        WHERE units.state = 'applied' AND produced.is_in_order
+    )
+    SELECT project_id || '/' || user_id || ': number ' || number || ' was applied after ' || before
+    FROM numbered WHERE number < before
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class _Exception:
+    """A record that is not simply applied, by its place among the produced."""
+
+    number: int
+    fate: _Fate
+
+
+async def _exceptions(connection: AsyncConnection) -> AsyncIterator[_Exception]:
+    async with connection.stream(_EXCEPTIONS) as rows:
+        async for index, states, reasons in rows:
+            yield _Exception(index, _Fate(set(states or ()), set(reasons or ())))
+
+
+async def _texts_of(connection: AsyncConnection, query: TextClause) -> AsyncIterator[str]:
     async with connection.stream(query) as rows:
-        async for project_id, user_id, blob_id, state, reason in rows:
-            fate = fates.get((project_id, user_id, blob_id))
-            if fate is None:
-                verdict.unexpected.add(f"{project_id}/{user_id} {blob_id}: was never produced")
-                continue
-            fate.states.add(state)
-            if reason is not None:
-                fate.reasons.add(reason)
+        async for (found,) in rows:
+            yield found
 
 
-async def _read_refused(
-    settings: Settings,
-    records: Mapping[tuple[str, str, str], ProducedRecord],
-    fates: Mapping[tuple[str, str, str], _Fate],
-) -> None:
+async def _read_refused(settings: Settings, fates: Mapping[ProducedRecord, _Fate]) -> None:
     """Note what the buffer agent has parked, which Postgres knows nothing of."""
-    by_user: dict[tuple[str, str], ProducedRecord] = {
-        (record.user_id, record.blob_id): record for record in records.values()
-    }
+    by_user = {(record.user_id, record.blob_id): fate for record, fate in fates.items()}
     topic = Topics(settings.kafka.topic_prefix).dead_letters
     async with topic_scanner(settings.kafka) as scanner:
         first, end = await scanner.bounds(topic)
         async for batch in scanner.scan(topic, first, end):
             for letter in batch:
                 found = dict(letter.headers)
-                if found.get(names.ERROR_STAGE) == b"buffer":
-                    record = by_user.get(_blob_of(letter, found))
-                    if record is not None:
-                        fate = fates[record.key]
-                        fate.states.add("parked")
-                        fate.reasons.add(found[names.ERROR_REASON].decode())
+                fate = by_user.get(_blob_of(letter, found))
+                if fate is not None and found.get(names.ERROR_STAGE) == b"buffer":
+                    fate.states.add("parked")
+                    fate.reasons.add(found[names.ERROR_REASON].decode())
 
 
 def _blob_of(letter: Any, found: Mapping[str, bytes]) -> tuple[str, str]:
@@ -231,63 +293,6 @@ def _judge(record: ProducedRecord, fate: _Fate, verdict: Verdict) -> None:
         verdict.unexpected.add(f"{name}: {state}, expected {record.expected}")
     elif state == "parked" and record.reason is not None and fate.reasons != {record.reason}:
         verdict.unexpected.add(f"{name}: parked as {sorted(fate.reasons)}, expected {record.reason}")
-
-
-# With the first revision at which the window of a unit has changed memory: that is the order of commits.
-_IN_ORDER: Final = text("""
-    WITH changed AS (
-        SELECT project_id, user_id, unnest(window_ids) AS window_id, revision FROM events WHERE updated_at IS NULL
-        UNION ALL
-        SELECT project_id, user_id, unnest(window_ids), revision FROM profile_history WHERE extractor IS NOT NULL
-    ), first AS (
-        SELECT project_id, user_id, window_id, min(revision) AS revision FROM changed GROUP BY 1, 2, 3
-    )
-    SELECT project_id, user_id, units.blob_type, units.blob_id, first.revision
-    FROM units JOIN first USING (project_id, user_id, window_id)
-    WHERE units.state = 'applied'
-    ORDER BY project_id, user_id, units.blob_type, first.revision
-""")
-
-
-async def _check_order(
-    connection: AsyncConnection, records: Mapping[tuple[str, str, str], ProducedRecord], verdict: Verdict
-) -> None:
-    async with connection.stream(_IN_ORDER) as rows:
-        numbered: list[tuple[tuple[str, str, str], int, int]] = []
-        async for project_id, user_id, blob_type, blob_id, revision in rows:
-            record = records.get((project_id, user_id, blob_id))
-            if record is None or not record.is_in_order:
-                continue
-            owner = (project_id, user_id, blob_type)
-            if numbered and numbered[-1][0] != owner:
-                _note_disorder(numbered, verdict)
-                numbered = []
-            numbered.append((owner, revision, record.number))
-        _note_disorder(numbered, verdict)
-
-
-def _note_disorder(numbered: Sequence[tuple[tuple[str, str, str], int, int]], verdict: Verdict) -> None:
-    for (project_id, user_id, _), number, before in disorder(
-        (owner, revision, number) for owner, revision, number in numbered
-    ):
-        verdict.out_of_order.add(f"{project_id}/{user_id}: number {number} was applied after {before}")
-
-
-def disorder(
-    numbered: Iterable[tuple[tuple[str, str, str], int, int]],
-) -> Iterator[tuple[tuple[str, str, str], int, int]]:
-    """Of one owner's (owner, revision, number) by revision: each that is below one of an earlier revision, with that.
-
-    What was applied together, at one revision, has no order.
-    """
-    highest = done = -1
-    current: int | None = None
-    for owner, revision, number in numbered:
-        if revision != current:
-            current, done = revision, highest
-        if number < done:
-            yield owner, number, done
-        highest = max(highest, number)
 
 
 async def _check_facts(connection: AsyncConnection, expected: Facts, verdict: Verdict) -> None:
