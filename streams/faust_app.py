@@ -27,6 +27,10 @@ from streams.stopping import FAREWELL_S
 STREAM_BUFFER_RECORDS: Final = 512
 # A record of twice max_blob_bytes has to fit one fetch.
 MAX_FETCH_BYTES: Final = 4 * (1 << 20)
+# A stage that is full asks for nothing, for as long as a model or Postgres is away. After this long without a fetch
+# aiokafka would leave the group, by Faust's default after 1,000 s; whether a worker stands still is asked elsewhere
+# (streams/liveness.py), and its session ends in seconds.
+MAX_POLL_INTERVAL_S: Final = 7 * 24 * 3600.0
 # Of the group, where aiokafka did not come to it.
 LAST_FAREWELL_S: Final = 1.0
 # A partition that is resumed waits for the fetch of the others to return; Faust lets that take 1.5 s.
@@ -265,6 +269,7 @@ def new_app(app_id: str, kafka: KafkaSettings, partitions: int, **options: Any) 
             "broker_session_timeout": kafka.session_timeout_s,
             "broker_heartbeat_interval": kafka.heartbeat_interval_s,
             "broker_request_timeout": kafka.request_timeout_s,
+            "broker_max_poll_interval": MAX_POLL_INTERVAL_S,
             # A rebalance must not wait for what an agent is doing: nothing unfinished is ever committed.
             "stream_wait_empty": False,
             "stream_buffer_maxsize": STREAM_BUFFER_RECORDS,
