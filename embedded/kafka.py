@@ -9,6 +9,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiokafka.client import AIOKafkaClient
@@ -55,8 +56,32 @@ _DEFAULT_PROPERTIES: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterMember:
+    """One of several brokers that know each other; every one is a controller, too. Ports are by node id."""
+
+    node_id: int
+    cluster_id: str
+    broker_ports: Mapping[int, int]
+    controller_ports: Mapping[int, int]
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """(broker, controller) of this one."""
+        return self.broker_ports[self.node_id], self.controller_ports[self.node_id]
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What the others are known by."""
+        voters = (f"{node}@{HOST}:{port}" for node, port in sorted(self.controller_ports.items()))
+        return {"node.id": str(self.node_id), "controller.quorum.voters": ",".join(voters)}
+
+
 class EmbeddedKafka:
-    """One broker in one folder. It may be stopped, killed and started again, and keeps its address."""
+    """One broker in one folder. It may be stopped, killed and started again, and keeps its address.
+
+    As a `member` of a cluster it answers once enough of the others run, so start them side by side.
+    """
 
     def __init__(
         self,
@@ -65,9 +90,13 @@ class EmbeddedKafka:
         properties: Mapping[str, str] | None = None,
         cache_dir: Path | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        heap_mb: int = HEAP_MB,
+        member: ClusterMember | None = None,
     ) -> None:
         self._folder = data_dir.absolute()
-        self._properties = dict(properties or {})
+        self._properties = {**(member.properties if member is not None else {}), **(properties or {})}
+        self._heap_mb = heap_mb
+        self._member = member
         self._cache_dir = cache_dir
         self._progress = progress
         self._process: ServiceProcess | None = None
@@ -96,7 +125,7 @@ class EmbeddedKafka:
         (self._folder / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
         jars = await asyncio.to_thread(classpath, cache_dir=self._cache_dir, progress=self._progress)
         for attempt in range(1, _START_ATTEMPTS + 1):
-            self._ports = choose_ports(self._folder / "ports.json")
+            self._ports = choose_ports(self._folder / "ports.json") if self._member is None else self._member.ports
             await asyncio.to_thread(self._configure, jars)
             self._progress(f"Starting Apache Kafka {KAFKA_VERSION}")
             self._process = await spawn(
@@ -147,7 +176,7 @@ class EmbeddedKafka:
     def _java(self, jars: Sequence[Path], main_class: str, *arguments: str) -> list[str]:
         return [
             str(JAVA),
-            f"-Xmx{HEAP_MB}m",
+            f"-Xmx{self._heap_mb}m",
             "-XX:+ExitOnOutOfMemoryError",
             "-XX:-UsePerfData",
             "-Djava.awt.headless=true",
@@ -185,7 +214,7 @@ class EmbeddedKafka:
                     "kafka.tools.StorageTool",
                     "format",
                     "--cluster-id",
-                    new_cluster_id(),
+                    new_cluster_id() if self._member is None else self._member.cluster_id,
                     "--config",
                     str(self._properties_file),
                     "--ignore-formatted",
