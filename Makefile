@@ -48,6 +48,10 @@ check: $(DEV) ## Lint, formatting, types and import contracts
 test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
 	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder tests)
 
+.PHONY: chaos
+chaos: $(DEV) ## Attack the whole system: kills, freezes, broken brokers and models; ARGS="--records 20000 --faults 10"
+	$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: bench
 bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/out
 	$(BIN)/python -m benchmarks $(ARGS)

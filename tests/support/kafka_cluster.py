@@ -24,7 +24,9 @@ def replication(brokers: int) -> Mapping[str, str]:
         "transaction.state.log.min.isr": str(in_sync),
         "default.replication.factor": str(copies),
         "min.insync.replicas": str(in_sync),
-        "broker.session.timeout.ms": "3000",
+        "broker.session.timeout.ms": "4000",
+        # A machine with more to do than it can starts a broker slowly.
+        "initial.broker.registration.timeout.ms": "300000",
         "broker.heartbeat.interval.ms": "500",
     }
 
