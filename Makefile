@@ -53,8 +53,12 @@ chaos: $(DEV) ## Attack the whole system: kills, freezes, broken brokers and mod
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 .PHONY: bench
-bench: $(DEV) ## The benchmarks; they write JSON to benchmarks/out
+bench: $(DEV) ## Records a second of each stage beside an idle Faust agent; ARGS="--records 5000 --rounds 1"
 	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-growth
+bench-growth: $(DEV) ## That a record costs the same however much is buffered; ARGS="--records 5000 --users 2000"
+	$(BIN)/python -m benchmarks.growth $(ARGS)
 
 .PHONY: bench-whole-path
 bench-whole-path: $(DEV) ## Records a second from chat-messages to the change topics; ARGS="--window-tokens 1024"

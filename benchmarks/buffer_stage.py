@@ -2,110 +2,133 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import faust
 import orjson
 import structlog
 
 from agents.buffer import create_buffer_app
+from benchmarks.machine import cpu_s, rss_mib
 from schemas.settings import BufferSettings, KafkaSettings
 from schemas.tokens import token_counter
 from streams.buffer_reader import read_buffered
-from streams.clients import consumer, producer
-from streams.faust_app import FaustApp, new_app, raw_topic
-from streams.topics import Topics, ensure_topics
+from streams.clients import consumer
+from streams.faust_app import FaustApp, new_app
+from streams.topics import Topics
 
 TIMEOUT_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """How long one stage took for all records, from its first to its last."""
+    """What all records took, from the first to the last; `cpu_s` is this process's, `rss_mib` what it held then."""
 
-    name: str
     records: int
     seconds: float
-    transactions: int | None = None
+    cpu_s: float
+    rss_mib: float
+    llm_calls: int = 0
 
     @property
     def records_per_s(self) -> float:
         return self.records / self.seconds
 
 
-async def fill(kafka: KafkaSettings, buffer: BufferSettings, records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Create the topics, send all records, and return how many there are."""
-    await ensure_topics(kafka, buffer)
-    count = 0
-    topic = Topics(kafka.topic_prefix).chat_messages
-    async with producer(kafka, linger_ms=20) as client:
-        for key, value in records:
-            await client.send(topic, value, key=key)
-            count += 1
-    return count
+class Stopwatch:
+    """Measures this process from `start` until `stop`, each of which may be called again: the last call counts."""
+
+    def __init__(self) -> None:
+        self.start()
+        self.stop()
+
+    def start(self) -> None:
+        self._began_s, self._cpu_began_s = time.perf_counter(), cpu_s()
+
+    def stop(self) -> None:
+        self._ended_s, self._cpu_ended_s = time.perf_counter(), cpu_s()
+
+    def measured(self, records: int) -> Measurement:
+        return Measurement(records, self._ended_s - self._began_s, self._cpu_ended_s - self._cpu_began_s, rss_mib())
 
 
 async def measure_poll(kafka: KafkaSettings, records: int) -> Measurement:
     """aiokafka's `getmany` and JSON, nothing else."""
     count = 0
+    watch = Stopwatch()
     async with consumer(kafka, Topics(kafka.topic_prefix).chat_messages) as reader:
-        begin = time.perf_counter()
         while count < records:
             for batch in (await reader.getmany(timeout_ms=1000)).values():
+                if not count:
+                    watch.start()
                 for record in batch:
                     orjson.loads(record.value)
                 count += len(batch)
-        return Measurement("aiokafka poll and JSON", count, time.perf_counter() - begin)
+        watch.stop()
+    return watch.measured(count)
 
 
-async def measure_idle_agent(kafka: KafkaSettings, records: int) -> Measurement:
-    """A Faust agent with our settings whose body is empty."""
-    app = new_app(f"{kafka.topic_prefix}idle-agent", kafka, kafka.partitions)
-    source = raw_topic(app, Topics(kafka.topic_prefix).chat_messages, kafka.partitions)
+async def measure_idle_agent(kafka: KafkaSettings, records: int, group: str) -> Measurement:
+    """An agent as people write it that does nothing, on Faust's own transport.
+
+    The settings are those of our apps, read-committed too.
+    """
+    app = new_app(group, kafka, kafka.partitions)
+    source = app.topic(Topics(kafka.topic_prefix).chat_messages, key_serializer="raw", value_serializer="raw")
     done = asyncio.Event()
+    watch = Stopwatch()
     count = 0
-    begin = end = 0.0
 
     @app.agent(source, name="idle")
     async def idle_agent(stream: faust.StreamT[bytes]) -> None:
-        nonlocal count, begin, end
-        async for _ in cast(faust.Stream[bytes], stream).noack().events():
+        nonlocal count
+        async for _ in stream:
             if not count:
-                begin = time.perf_counter()
+                watch.start()
             count += 1
             if count == records:
-                end = time.perf_counter()
+                watch.stop()
                 done.set()
 
     await _run_until(app, done)
-    return Measurement("Faust agent that does nothing", count, end - begin)
+    return watch.measured(count)
 
 
-async def measure_buffer(
-    kafka: KafkaSettings, buffer: BufferSettings, records: int, store: Literal["memory", "rocksdb"]
-) -> Measurement:
-    """The buffer role from the moment its partitions are open until the last batch is committed.
-
-    It writes topics of its own installation, so it is to be filled under a prefix that nothing else reads.
-    """
-    opened: list[float] = []
-    batches: list[int] = []
+async def measure_buffer(kafka: KafkaSettings, buffer: BufferSettings, records: int) -> Measurement:
+    """The buffer role from the moment its partitions are open until the last batch is committed."""
     committed = 0
-    end = 0.0
     done = asyncio.Event()
+    watch = Stopwatch()
 
-    def watch(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        nonlocal committed, end
+    def on_event(event: MutableMapping[str, Any]) -> None:
+        nonlocal committed
         if event["event"] == "buffer.partition_opened":
-            opened.append(time.perf_counter())
+            watch.start()
         elif event["event"] == "buffer.committed":
-            end = time.perf_counter()
-            batches.append(event["records"])
+            watch.stop()
             committed += event["records"]
             if committed >= records:
                 done.set()
+
+    await run_buffer(kafka, buffer, done, on_event)
+    measured = watch.measured(committed)
+    if not (await read_buffered(kafka)).heads:
+        raise RuntimeError("the buffer stage left no tail, so it cannot have read everything")
+    return replace(measured, records=records)
+
+
+async def run_buffer(
+    kafka: KafkaSettings,
+    buffer: BufferSettings,
+    done: asyncio.Event,
+    on_event: Callable[[MutableMapping[str, Any]], None],
+) -> None:
+    """The buffer role until `done`; `on_event` is shown what it logs."""
+
+    def watch(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        on_event(event)
         raise structlog.DropEvent
 
     structlog.configure(processors=[watch], cache_logger_on_first_use=False)
@@ -115,17 +138,11 @@ async def measure_buffer(
         failures.append(error)
         done.set()
 
-    settings = buffer.model_copy(update={"store": store})
-    app, _ = create_buffer_app(
-        kafka, settings, kafka.partitions, token_counter(settings.tokenizer, lambda _: None), on_fatal
-    )
+    count_tokens = token_counter(buffer.tokenizer, lambda _: None)
+    app, _ = create_buffer_app(kafka, buffer, kafka.partitions, count_tokens, on_fatal)
     await _run_until(app, done)
     if failures:
         raise failures[0]
-    buffered = await read_buffered(kafka)
-    if not buffered.heads:
-        raise RuntimeError("the buffer stage left no tail, so it cannot have read everything")
-    return Measurement(f"buffer stage, {store} store", records, end - max(opened), len(batches))
 
 
 async def _run_until(app: FaustApp, done: asyncio.Event) -> None:

@@ -22,11 +22,11 @@ ANSWERED: Final = (
 )
 
 
-def conversations(records: int, users: int, seed: int = 7) -> Iterator[tuple[bytes, bytes]]:
+def conversations(records: int, users: int, seed: int = 7, first_turn: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """(key, value) pairs of `chat-messages`, users in turn, a minute between a user's records."""
     chance = random.Random(seed)
     for number in range(records):
-        turn, user = divmod(number, users)
+        turn, user = divmod(first_turn * users + number, users)
         user_id = f"user-{user:04d}"
         words = {"place": chance.choice(PLACES), "thing": chance.choice(THINGS)}
         value = {

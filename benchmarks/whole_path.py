@@ -26,8 +26,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks import scripted_model
-from benchmarks.buffer_stage import fill
 from benchmarks.conversations import conversations
+from benchmarks.installation import fill
+from benchmarks.machine import MIB, RESULTS
 from benchmarks.scripted_model import ScriptedModel
 from embedded import embedded_services
 from schemas.settings import Settings
@@ -36,10 +37,8 @@ from storage.tables import ledger, outbox
 from streams.logs import configure_logging
 from streams.worker import ROLES, run_worker
 
-RESULTS: Final = Path(__file__).with_name("out")
 TIMEOUT_S: Final = 600.0
 POLL_S: Final = 0.1
-MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
