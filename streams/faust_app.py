@@ -122,7 +122,12 @@ class _ReadCommittedConsumer(Consumer):
         return cast(_ReadCommittedThread, self._thread).positions()
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-        return _ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
+        # Faust would take the policy's loop, and whoever runs the app on uvloop need not have set a policy.
+        thread_loop = type(self.loop)()
+        thread = _ReadCommittedThread(self, loop=self.loop, thread_loop=thread_loop, beacon=self.beacon)
+        # It closes only what it has made itself.
+        thread._close_thread_loop_on_stop = True  # noqa: SLF001
+        return thread
 
     def request_rejoin(self) -> None:
         cast(_ReadCommittedThread, self._thread).request_rejoin()
