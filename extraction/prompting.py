@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from string import Template
 from typing import Any, Final, Literal, get_args
@@ -71,6 +71,8 @@ _SOURCES: Final[dict[str, PromptName]] = {
     "image": "source_image",
 }
 
+# Whose fixed parts are remembered.
+MAX_POLICIES: Final = 256
 # Dates of one window whose weekdays are named.
 MAX_WEEKDAYS: Final = 62
 
@@ -113,6 +115,7 @@ def language_of(texts: Iterable[str]) -> Language:
     return "zh" if 2 * len(_CJK.findall(text)) > len(_LATIN.findall(text)) else "en"
 
 
+@lru_cache(MAX_POLICIES)
 def extract_system(language: Language, policy: ProfilePolicy) -> str:
     """The fixed part, the same for every user of a policy, so that endpoints can cache it."""
     tags = "\n".join(f"- {described(tag.name, tag.description)}" for tag in policy.event_tags)
@@ -167,6 +170,7 @@ def extract_content(
     return parts
 
 
+@lru_cache(MAX_POLICIES)
 def merge_system(language: Language, policy: ProfilePolicy) -> str:
     """The fixed part, the same for every user of a policy; rules on slots stand there only where it has any."""
     slots = [slot for topic in policy.slots for slot in topic.sub_topics]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import (
@@ -204,8 +205,12 @@ def read_reply(text: str, model: type[ReplyModel], count: int) -> ReplyModel:
         raise InvalidReply("\n".join(list(lines)[:20])) from None
 
 
+@cache
 def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema, short, as strict structured output wants it: every field required, no other allowed."""
+    """The JSON schema, short, as strict structured output wants it: every field required, no other allowed.
+
+    The same object each time: nobody may change it.
+    """
     schema = model.model_json_schema()
     return _strict(schema, schema.get("$defs", {}))
 

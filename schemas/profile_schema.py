@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
@@ -164,6 +164,14 @@ class ProfilePolicy:
         """Whether a newer statement simply replaces an older one; a slot with an update_description says it itself."""
         slot = self.slot(topic, sub_topic)
         return (topic, sub_topic) in SINGLE_VALUED and (slot is None or slot.update_description is None)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Kept, for a policy is looked up with each call, and holds hundreds of names.
+        return hash(tuple(getattr(self, item.name) for item in fields(self)))
 
     @cached_property
     def _by_name(self) -> Mapping[tuple[str, str], SubTopic]:

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import Event, EventGist, EventTag
@@ -14,6 +14,7 @@ from schemas.errors import Conflict
 from schemas.memory import ExtractorIdentity, MemoryUpdate, Quote
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
+from storage.compiled import Compiled, insert_of
 from storage.ledger import UnitCounts, record_ledger, window_row
 from storage.locking import LockedUser, count_on, lock_user
 from storage.outbox import append_rows
@@ -24,6 +25,15 @@ from storage.tables import events, gists
 from storage.text import quotes_to_json, rfc3339, storable
 from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
 from storage.units import ID_CONFLICT, UnitBook, overlap
+
+_OWNER: Final = ("project_id", "user_id", "generation")
+_SAID: Final = ("message_ids", "occurred_at", "recorded_at", "embedding", "session_ids")
+_EVENT: Final = Compiled(
+    insert_of(
+        events, *_OWNER, *_SAID, "event_id", "summary", "tags", "profile_delta", "revision", "window_ids", "extractor"
+    )
+)
+_GIST: Final = Compiled(insert_of(gists, *_OWNER, *_SAID, "gist_id", "event_id", "number", "text", "quotes"))
 
 
 class ProfileMoved(Conflict):
@@ -256,37 +266,35 @@ async def _write_event(
     cited += [identifier for gist in extraction.gists for identifier in gist.message_ids]
     message_ids = list(dict.fromkeys(cited))
     occurred_at = extraction.occurred_at or max(unit.occurred_at for unit in application.applied)
-    owner = {"project_id": user.project_id, "user_id": user.user_id, "generation": user.live_generation}
-    await connection.execute(
-        insert(events).values(
-            **owner,
-            event_id=event_id,
-            summary=extraction.summary,
-            tags=[{"tag": tag, "value": value} for tag, value in extraction.tags],
-            profile_delta=[
-                {
-                    "content": fact.memo,
-                    "attributes": {"topic": fact.topic, "sub_topic": fact.sub_topic},
-                    "message_ids": list(fact.message_ids),
-                }
-                for fact in extraction.facts
-            ],
-            revision=revision,
-            message_ids=message_ids,
-            window_ids=window_ids,
-            extractor=asdict(application.extractor),
-            occurred_at=occurred_at,
-            recorded_at=now,
-            embedding=extraction.summary_embedding,
-            session_ids=_sessions(application, message_ids),
-        )
+    await _EVENT.row(
+        connection,
+        **user.owner,
+        event_id=event_id,
+        summary=extraction.summary,
+        tags=[{"tag": tag, "value": value} for tag, value in extraction.tags],
+        profile_delta=[
+            {
+                "content": fact.memo,
+                "attributes": {"topic": fact.topic, "sub_topic": fact.sub_topic},
+                "message_ids": list(fact.message_ids),
+            }
+            for fact in extraction.facts
+        ],
+        revision=revision,
+        message_ids=message_ids,
+        window_ids=window_ids,
+        extractor=asdict(application.extractor),
+        occurred_at=occurred_at,
+        recorded_at=now,
+        embedding=extraction.summary_embedding,
+        session_ids=_sessions(application, message_ids),
     )
     if extraction.gists:
-        await connection.execute(
-            insert(gists),
+        await _GIST.many(
+            connection,
             [
                 {
-                    **owner,
+                    **user.owner,
                     "gist_id": outgoing.new_id(),
                     "event_id": event_id,
                     "number": number,

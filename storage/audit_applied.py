@@ -63,7 +63,7 @@ async def several_applied(connection: AsyncConnection, wanted: RecordRange | Non
     )
     blob: list[RecordedUnit] = []
     async with connection.stream(query) as rows:
-        async for row in rows:
+        async for row in rows.mappings():
             unit = recorded_unit(row)
             if blob and (blob[0].project_id, blob[0].user_id, blob[0].blob_id) != (
                 unit.project_id,

@@ -120,10 +120,10 @@ async def read_states(connection: AsyncConnection, wanted: Collection[UserKey]) 
         .order_by(profiles.c.topic, profiles.c.sub_topic)
     )
     entries: dict[UserKey, list[ProfileEntry]] = {}
-    for row in (await connection.execute(live)).all():
+    for row in (await connection.execute(live)).mappings():
         entry = profile_row(row).entry()
         latest = entry.model_copy(update={"message_ids": entry.message_ids[-STATE_MESSAGE_IDS:]})
-        entries.setdefault((row.project_id, row.user_id), []).append(latest)
+        entries.setdefault((row["project_id"], row["user_id"]), []).append(latest)
     return {
         (row.project_id, row.user_id): UserState(
             row.revision,

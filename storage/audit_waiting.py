@@ -19,7 +19,7 @@ async def parked_units(connection: AsyncConnection, wanted: RecordRange | None) 
     """Every parked unit, in the generation that is read."""
     query = select(units).where(units.c.state == "parked", is_live(units), *in_range(wanted))
     async with connection.stream(query) as rows:
-        async for row in rows:
+        async for row in rows.mappings():
             yield recorded_unit(row)
 
 

@@ -36,8 +36,8 @@ async def units_of_blobs(
         .where(units.c.generation == func.coalesce(users.c.live_generation, LIVE_GENERATION))
     )
     found: dict[BlobKey, list[RecordedUnit]] = {}
-    for row in (await connection.execute(query)).all():
-        found.setdefault((row.project_id, row.user_id, row.blob_id), []).append(recorded_unit(row))
+    for row in (await connection.execute(query)).mappings():
+        found.setdefault((row["project_id"], row["user_id"], row["blob_id"]), []).append(recorded_unit(row))
     return {key: tuple(rows) for key, rows in found.items()}
 
 

@@ -95,7 +95,7 @@ async def read_profile_entries(connection: AsyncConnection, project_id: str, use
     query = _live(select(*without_search(profiles)), profiles, project_id, user_id).order_by(
         profiles.c.topic, profiles.c.sub_topic
     )
-    return [profile_row(row) for row in (await connection.execute(query)).all()]
+    return [profile_row(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def read_history(

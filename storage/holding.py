@@ -6,17 +6,25 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.windows import Position, Window, WindowCommand, decode_window
+from storage.compiled import Compiled
 from storage.ledger import ledger_id_of
 from storage.tables import held_windows
 from storage.text import storable
 
 # The reason of those who wait for the next day.
 BUDGET: Final = "budget"
+
+_FIRST: Final = Compiled(
+    select(held_windows.c.reason)
+    .where(held_windows.c.project_id == bindparam("project_id"), held_windows.c.user_id == bindparam("user_id"))
+    .order_by(held_windows.c.number)
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +70,8 @@ async def hold(
 
 async def first_held_reason(connection: AsyncConnection, project_id: str, user_id: str) -> str | None:
     """Why the user's first record is held; None if nothing is, else what comes later must be held, too."""
-    query = (
-        select(held_windows.c.reason)
-        .where(held_windows.c.project_id == project_id, held_windows.c.user_id == user_id)
-        .order_by(held_windows.c.number)
-        .limit(1)
-    )
-    return await connection.scalar(query)
+    row = await _FIRST.row(connection, project_id=project_id, user_id=user_id)
+    return None if row is None else row["reason"]
 
 
 async def make_due(connection: AsyncConnection, reason: str, now: datetime) -> None:

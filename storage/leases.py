@@ -5,14 +5,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, literal, select, text, update
+from sqlalchemy import bindparam, delete, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.compiled import Compiled
 from storage.tables import relay_leases, relays
 
 # Claims are short and rare, so they simply take turns.
 _CLAIM_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtext('memostream relay leases'))")
+_HELD: Final = Compiled(
+    select(relay_leases.c.shard).where(
+        relay_leases.c.shards == bindparam("shards"),
+        relay_leases.c.shard == bindparam("shard"),
+        relay_leases.c.owner == bindparam("owner"),
+        relay_leases.c.expires_at > func.clock_timestamp(),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +98,7 @@ async def claim(connection: AsyncConnection, owner: str, shards: int, limit: int
 
 async def holds(connection: AsyncConnection, owner: str, shards: int, shard: int) -> bool:
     """Whether the lease is this relay's and has not expired, by the database's clock."""
-    query = select(relay_leases.c.shard).where(
-        relay_leases.c.shards == shards,
-        relay_leases.c.shard == shard,
-        relay_leases.c.owner == owner,
-        relay_leases.c.expires_at > func.clock_timestamp(),
-    )
-    return (await connection.execute(query)).first() is not None
+    return await _HELD.row(connection, owner=owner, shards=shards, shard=shard) is not None
 
 
 async def release(connection: AsyncConnection, owner: str, shards: int, released: Collection[int]) -> None:

@@ -6,17 +6,28 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.identity import derived_uuid
 from schemas.windows import Position, Window, WindowCommand
+from storage.compiled import Compiled, insert_of
 from storage.tables import ledger
 
 CHANNEL: Final = "memostream_ledger"
 
 LedgerKind = Literal["window", "flush", "forget-user"]
+
+
+_NOTIFY: Final = Compiled(select(func.pg_notify(CHANNEL, bindparam("ledger_id", type_=Text))))
+_RECORD: Final = Compiled(
+    insert_of(
+        ledger,
+        *("ledger_id", "kind", "command_id", "project_id", "user_id", "topic", "partition", "offset", "outcome"),
+        *("applied_count", "parked_count", "duplicate_count", "erased_count", "window_ids", "recorded_at"),
+    ).on_conflict_do_nothing()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +95,8 @@ async def record_ledger(connection: AsyncConnection, rows: Sequence[LedgerRow]) 
     """Write rows, keeping those that exist, and notify everybody who waits for one at commit."""
     if not rows:
         return
-    await connection.execute(insert(ledger).on_conflict_do_nothing(), [_values(row) for row in rows])
-    for row in rows:
-        await _notify(connection, row)
+    await _RECORD.many(connection, map(_values, rows))
+    await _NOTIFY.many(connection, [{"ledger_id": str(row.ledger_id)} for row in rows])
 
 
 async def claim_ledger(connection: AsyncConnection, row: LedgerRow) -> bool:
@@ -96,12 +106,8 @@ async def claim_ledger(connection: AsyncConnection, row: LedgerRow) -> bool:
     """
     claimed = insert(ledger).values(_values(row)).on_conflict_do_nothing().returning(ledger.c.ledger_id)
     is_new = (await connection.execute(claimed)).first() is not None
-    await _notify(connection, row)
+    await _NOTIFY.row(connection, ledger_id=str(row.ledger_id))
     return is_new
-
-
-async def _notify(connection: AsyncConnection, row: LedgerRow) -> None:
-    await connection.execute(select(func.pg_notify(CHANNEL, str(row.ledger_id))))
 
 
 def _values(row: LedgerRow) -> dict[str, object]:

@@ -2,18 +2,47 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import RetryLater
+from storage.compiled import Compiled
 from storage.reading import user_hash
 from storage.tables import forgotten_users, users
 
 # Each try is lost only to a forget of the same user that commits in between.
 _TRIES: Final = 5
+
+_NAMED: Final = (users.c.project_id == bindparam("project_id"), users.c.user_id == bindparam("user_id"))
+_LOCK: Final = Compiled(select(users.c.revision, users.c.seq, users.c.live_generation).where(*_NAMED).with_for_update())
+_CREATE: Final = Compiled(
+    insert(users)
+    .values(
+        project_id=bindparam("project_id"),
+        user_id=bindparam("user_id"),
+        created_at=bindparam("now"),
+        updated_at=bindparam("now"),
+    )
+    .on_conflict_do_nothing()
+    .returning(users.c.user_id)
+)
+_LEFT: Final = Compiled(
+    select(forgotten_users.c.last_revision, forgotten_users.c.last_seq).where(
+        forgotten_users.c.user_hash == bindparam("user_hash")
+    )
+)
+_COUNT: Final = Compiled(
+    update(users)
+    .where(*_NAMED)
+    .values(
+        revision=bindparam("new_revision"),
+        seq=bindparam("new_seq"),
+        updated_at=func.coalesce(bindparam("now", type_=users.c.updated_at.type), users.c.updated_at),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,46 +56,40 @@ class LockedUser:
     live_generation: int
     is_new: bool = False
 
+    @property
+    def owner(self) -> dict[str, Any]:
+        """What its live rows have in common."""
+        return {"project_id": self.project_id, "user_id": self.user_id, "generation": self.live_generation}
+
 
 async def lock_user(connection: AsyncConnection, project_id: str, user_id: str, now: datetime) -> LockedUser:
     """Lock the user's row until the transaction ends, creating it when missing.
 
     A user who was forgotten goes on from the last revision and `seq`.
     """
-    where = (users.c.project_id == project_id) & (users.c.user_id == user_id)
-    create = (
-        insert(users)
-        .values(project_id=project_id, user_id=user_id, created_at=now, updated_at=now)
-        .on_conflict_do_nothing()
-        .returning(users.c.user_id)
-    )
-    # Read after the insert: while that waits for a forget, it does not see what the forget leaves.
-    left = select(forgotten_users.c.last_revision, forgotten_users.c.last_seq).where(
-        forgotten_users.c.user_hash == user_hash(project_id, user_id)
-    )
-    lock = select(users.c.revision, users.c.seq, users.c.live_generation).where(where).with_for_update()
+    key = {"project_id": project_id, "user_id": user_id}
     for _ in range(_TRIES):
-        is_new = (await connection.execute(create)).first() is not None
+        row = await _LOCK.row(connection, **key)
+        is_new = row is None and await _CREATE.row(connection, **key, now=now) is not None
         if is_new:
-            former = (await connection.execute(left)).one_or_none()
+            # Read after the insert: while that waits for a forget, it does not see what the forget leaves.
+            former = await _LEFT.row(connection, user_hash=user_hash(project_id, user_id))
             if former is not None:
-                counters = {"revision": former.last_revision, "seq": former.last_seq}
-                await connection.execute(update(users).where(where).values(counters))
-        row = (await connection.execute(lock)).one_or_none()
+                counters = {"revision": former["last_revision"], "seq": former["last_seq"]}
+                await connection.execute(update(users).where(*_is(project_id, user_id)).values(counters))
+        if row is None:
+            row = await _LOCK.row(connection, **key)
         if row is not None:
-            return LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation, is_new)
+            return LockedUser(project_id, user_id, row["revision"], row["seq"], row["live_generation"], is_new)
     raise RetryLater("Postgres, locking a user: the row was removed again and again")
 
 
 async def lock_known_user(connection: AsyncConnection, project_id: str, user_id: str) -> LockedUser | None:
     """Lock the user's row until the transaction ends; None where there is none, and none is made."""
-    lock = (
-        select(users.c.revision, users.c.seq, users.c.live_generation)
-        .where(users.c.project_id == project_id, users.c.user_id == user_id)
-        .with_for_update()
-    )
-    row = (await connection.execute(lock)).one_or_none()
-    return None if row is None else LockedUser(project_id, user_id, row.revision, row.seq, row.live_generation)
+    row = await _LOCK.row(connection, project_id=project_id, user_id=user_id)
+    if row is None:
+        return None
+    return LockedUser(project_id, user_id, row["revision"], row["seq"], row["live_generation"])
 
 
 def live_rows(user: LockedUser, table: Table) -> tuple[ColumnElement[bool], ...]:
@@ -82,9 +105,16 @@ async def count_on(connection: AsyncConnection, user: LockedUser, *, revision: i
     """Store the counters that a transaction has moved."""
     if (revision, seq) == (user.revision, user.seq):
         return
-    values: dict[str, object] = {"revision": revision, "seq": seq}
-    if revision != user.revision:
-        values["updated_at"] = now
-    await connection.execute(
-        update(users).where(users.c.project_id == user.project_id, users.c.user_id == user.user_id).values(values)
+    await _COUNT.row(
+        connection,
+        project_id=user.project_id,
+        user_id=user.user_id,
+        new_revision=revision,
+        new_seq=seq,
+        # Stays as it is while the memory does.
+        now=now if revision != user.revision else None,
     )
+
+
+def _is(project_id: str, user_id: str) -> tuple[ColumnElement[bool], ...]:
+    return users.c.project_id == project_id, users.c.user_id == user_id

@@ -7,15 +7,36 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, tuple_
+from sqlalchemy import ARRAY, Integer, Text, Uuid, bindparam, column, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.compiled import Compiled, insert_of
 from storage.tables import outbox
 
 CHANNEL: Final = "memostream_outbox"
 SLOTS: Final = 4096
 
 AggregateType = Literal["profile-updated", "event-updated", "profiles", "dead-letters"]
+
+
+_COLUMNS: Final = ("id", "aggregatetype", "aggregateid", "type", "payload", "seq", "slot", "project_id", "user_id")
+_APPEND: Final = Compiled(insert_of(outbox, *_COLUMNS, "headers", "created_at"))
+_NOTIFY: Final = Compiled(select(func.pg_notify(CHANNEL, bindparam("slot", type_=Text))))
+_LEFT_OUT: Final = (
+    func.unnest(bindparam("project_ids", type_=ARRAY(Text)), bindparam("user_ids", type_=ARRAY(Text)))
+    .table_valued(column("project_id", Text), column("user_id", Text))
+    .render_derived("left_out")
+)
+_BATCH: Final = Compiled(
+    select(outbox)
+    .where(
+        outbox.c.slot % bindparam("shards", type_=Integer) == bindparam("shard", type_=Integer),
+        ~exists().where(_LEFT_OUT.c.project_id == outbox.c.project_id, _LEFT_OUT.c.user_id == outbox.c.user_id),
+    )
+    .order_by(outbox.c.number)
+    .limit(bindparam("count", type_=Integer))
+)
+_DELETE: Final = Compiled(delete(outbox).where(outbox.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +68,8 @@ async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) ->
     if not rows:
         return
     # As executemany: one row after the other, so that `number` orders as `seq` does.
-    await connection.execute(
-        insert(outbox),
+    await _APPEND.many(
+        connection,
         [
             {
                 "id": row.id,
@@ -56,7 +77,7 @@ async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) ->
                 "aggregateid": row.aggregate_id,
                 "type": row.type,
                 "payload": row.payload,
-                "headers": dict(row.headers),
+                "headers": row.headers,
                 "project_id": row.project_id,
                 "user_id": row.user_id,
                 "seq": row.seq,
@@ -68,7 +89,7 @@ async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) ->
     )
     slots = {slot_of(row.project_id, row.user_id) for row in rows}
     for slot in sorted(slots):
-        await connection.execute(select(func.pg_notify(CHANNEL, str(slot))))
+        await _NOTIFY.row(connection, slot=str(slot))
 
 
 async def read_batch(
@@ -79,29 +100,34 @@ async def read_batch(
     without: Collection[tuple[str, str]] = (),
 ) -> list[OutboxRow]:
     """The oldest rows of a shard, each user's in commit order, without some users (project, user)."""
-    query = select(outbox).where(outbox.c.slot % shards == shard).order_by(outbox.c.number).limit(limit)
-    if without:
-        query = query.where(tuple_(outbox.c.project_id, outbox.c.user_id).not_in(list(without)))
+    rows = await _BATCH.rows(
+        connection,
+        shard=shard,
+        shards=shards,
+        count=limit,
+        project_ids=[project_id for project_id, _ in without],
+        user_ids=[user_id for _, user_id in without],
+    )
     return [
         OutboxRow(
-            id=row.id,
-            aggregate_type=row.aggregatetype,
-            aggregate_id=row.aggregateid,
-            type=row.type,
-            payload=row.payload,
-            headers=row.headers,
-            project_id=row.project_id,
-            user_id=row.user_id,
-            seq=row.seq,
-            created_at=row.created_at,
+            id=row["id"],
+            aggregate_type=row["aggregatetype"],
+            aggregate_id=row["aggregateid"],
+            type=row["type"],
+            payload=row["payload"],
+            headers=row["headers"],
+            project_id=row["project_id"],
+            user_id=row["user_id"],
+            seq=row["seq"],
+            created_at=row["created_at"],
         )
-        for row in (await connection.execute(query)).all()
+        for row in rows
     ]
 
 
 async def delete_rows(connection: AsyncConnection, ids: Collection[UUID]) -> None:
     """Remove published rows; some may be gone already: published by another relay, or forgotten."""
-    await connection.execute(delete(outbox).where(outbox.c.id.in_(list(ids))))
+    await _DELETE.row(connection, ids=list(ids))
 
 
 async def has_rows(

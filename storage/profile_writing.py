@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import ProfileEntry
 from schemas.memory import ChangeOp, Embedding, SlotChange, slot_text
+from storage.compiled import Compiled, Record, insert_of
 from storage.locking import LockedUser
 from storage.tables import profile_history, profiles, without_search
 from storage.text import quotes_to_json, rfc3339
@@ -21,6 +21,25 @@ MAX_MESSAGE_IDS: Final = 100
 MAX_WINDOW_IDS: Final = 100
 
 T = TypeVar("T")
+
+_OWNER: Final = ("project_id", "user_id", "generation")
+# What an upsert sets anew.
+_MOVED: Final = ("content", "update_hits", "message_ids", "window_ids", "occurred_at", "recorded_at", "updated_at")
+_INSERT: Final = insert_of(profiles, *_OWNER, "profile_id", "topic", "sub_topic", "created_at", "embedding", *_MOVED)
+_UPSERT: Final = Compiled(
+    _INSERT.on_conflict_do_update(index_elements=["profile_id"], set_={name: _INSERT.excluded[name] for name in _MOVED})
+)
+_HISTORY: Final = Compiled(
+    insert_of(
+        profile_history,
+        *_OWNER,
+        *("profile_id", "topic", "sub_topic", "op", "before", "after", "why", "revision", "message_ids", "quotes"),
+        *("joined", "window_ids", "extractor", "occurred_at", "recorded_at"),
+    )
+)
+_ROWS: Final = Compiled(
+    select(*without_search(profiles)).where(*(profiles.c[name] == bindparam(name) for name in _OWNER))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,28 +162,23 @@ def decide_changes(
 
 async def read_rows(connection: AsyncConnection, user: LockedUser) -> list[ProfileRow]:
     """The live profile of a locked user."""
-    query = select(*without_search(profiles)).where(
-        profiles.c.project_id == user.project_id,
-        profiles.c.user_id == user.user_id,
-        profiles.c.generation == user.live_generation,
-    )
-    return [profile_row(row) for row in (await connection.execute(query)).all()]
+    return [profile_row(row) for row in await _ROWS.rows(connection, **user.owner)]
 
 
-def profile_row(row: Any) -> ProfileRow:
+def profile_row(row: Record) -> ProfileRow:
     """A row of `profiles` as a value."""
     return ProfileRow(
-        profile_id=row.profile_id,
-        topic=row.topic,
-        sub_topic=row.sub_topic,
-        content=row.content,
-        update_hits=row.update_hits,
-        message_ids=tuple(row.message_ids),
-        window_ids=tuple(row.window_ids),
-        occurred_at=row.occurred_at,
-        recorded_at=row.recorded_at,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        profile_id=row["profile_id"],
+        topic=row["topic"],
+        sub_topic=row["sub_topic"],
+        content=row["content"],
+        update_hits=row["update_hits"],
+        message_ids=tuple(row["message_ids"]),
+        window_ids=tuple(row["window_ids"]),
+        occurred_at=row["occurred_at"],
+        recorded_at=row["recorded_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
     )
 
 
@@ -185,33 +199,23 @@ async def write_changes(
     """
     if not decided:
         return
-    owner = {
-        "project_id": user.project_id,
-        "user_id": user.user_id,
-        "generation": user.live_generation,
-    }
     removed = [item.before.profile_id for item in decided if item.op == "d" and item.before is not None]
     if removed:
         await connection.execute(delete(profiles).where(profiles.c.profile_id.in_(removed)))
     kept = [item.after for item in decided if item.after is not None]
     if kept:
-        statement = upsert(profiles)
-        fields = ("content", "update_hits", "message_ids", "window_ids", "occurred_at", "recorded_at")
-        await connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["profile_id"],
-                set_={name: statement.excluded[name] for name in (*fields, "updated_at")},
-            ),
+        await _UPSERT.many(
+            connection,
             [
                 {
-                    **owner,
+                    **user.owner,
                     "profile_id": row.profile_id,
                     "topic": row.topic,
                     "sub_topic": row.sub_topic,
                     "content": row.content,
                     "update_hits": row.update_hits,
-                    "message_ids": list(row.message_ids),
-                    "window_ids": list(row.window_ids),
+                    "message_ids": row.message_ids,
+                    "window_ids": row.window_ids,
                     "occurred_at": row.occurred_at,
                     "recorded_at": row.recorded_at,
                     "created_at": row.created_at,
@@ -221,11 +225,11 @@ async def write_changes(
                 for row in kept
             ],
         )
-    await connection.execute(
-        insert(profile_history),
+    await _HISTORY.many(
+        connection,
         [
             {
-                **owner,
+                **user.owner,
                 "profile_id": item.row.profile_id,
                 "topic": item.row.topic,
                 "sub_topic": item.row.sub_topic,
@@ -235,10 +239,10 @@ async def write_changes(
                 "after": None if item.after is None else item.after.content,
                 "why": item.change.why,
                 "revision": revision,
-                "message_ids": list(item.change.message_ids),
+                "message_ids": item.change.message_ids,
                 "quotes": quotes_to_json(item.change.quotes),
-                "joined": list(item.change.joined),
-                "window_ids": list(window_ids),
+                "joined": item.change.joined,
+                "window_ids": window_ids,
                 "extractor": extractor,
                 "occurred_at": item.change.occurred_at,
                 "recorded_at": now,

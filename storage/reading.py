@@ -1,14 +1,15 @@
 """What extraction needs to know before it starts: the profile, and which units are new."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from sqlalchemy import ARRAY, Row, Text, bindparam, func, select
+from sqlalchemy import ARRAY, BindParameter, Text, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.identity import content_hash
 from schemas.memory import Correction, Profile, Slot
 from schemas.windows import MessageId, Position
+from storage.compiled import Compiled, Record
 from storage.tables import LIVE_GENERATION, forgotten_users, profile_history, profiles, units, users
 from storage.units import ForgetCutOff, RecordedUnit, UnitBook, UnitState, book_of
 
@@ -16,6 +17,62 @@ from storage.units import ForgetCutOff, RecordedUnit, UnitBook, UnitState, book_
 EDITED: Final = "edited"
 REMOVED: Final = "removed"
 CORRECTED: Final = (EDITED, REMOVED)
+
+_PROJECT_ID: Final[BindParameter[str]] = bindparam("project_id")
+_USER_ID: Final[BindParameter[str]] = bindparam("user_id")
+
+_PROFILE: Final = Compiled(
+    select(
+        users.c.revision,
+        users.c.live_generation,
+        profiles.c.profile_id,
+        profiles.c.topic,
+        profiles.c.sub_topic,
+        profiles.c.content,
+        profiles.c.occurred_at,
+        profiles.c.update_hits,
+        profiles.c.message_ids,
+    )
+    .select_from(users)
+    .outerjoin(
+        profiles,
+        (profiles.c.project_id == users.c.project_id)
+        & (profiles.c.user_id == users.c.user_id)
+        & (profiles.c.generation == users.c.live_generation),
+    )
+    .where(users.c.project_id == _PROJECT_ID, users.c.user_id == _USER_ID)
+    .order_by(profiles.c.topic, profiles.c.sub_topic)
+)
+_CORRECTIONS: Final = Compiled(
+    select(
+        profile_history.c.topic,
+        profile_history.c.sub_topic,
+        func.max(profile_history.c.occurred_at).label("corrected_at"),
+    )
+    .where(
+        profile_history.c.project_id == _PROJECT_ID,
+        profile_history.c.user_id == _USER_ID,
+        profile_history.c.generation == bindparam("generation"),
+        profile_history.c.extractor.is_(None),
+        or_(*(profile_history.c.why == why for why in CORRECTED)),
+    )
+    .group_by(profile_history.c.topic, profile_history.c.sub_topic)
+    .order_by(profile_history.c.topic, profile_history.c.sub_topic)
+)
+_LIVE: Final = (
+    select(users.c.live_generation)
+    .where(users.c.project_id == _PROJECT_ID, users.c.user_id == _USER_ID)
+    .scalar_subquery()
+)
+_UNITS: Final = Compiled(
+    select(units).where(
+        units.c.project_id == _PROJECT_ID,
+        units.c.user_id == _USER_ID,
+        units.c.generation == func.coalesce(_LIVE, LIVE_GENERATION),
+        units.c.blob_id == func.any(bindparam("blob_ids", type_=ARRAY(Text))),
+    )
+)
+_FORGOTTEN: Final = Compiled(select(forgotten_users).where(forgotten_users.c.user_hash == bindparam("user_hash")))
 
 
 def user_hash(project_id: str, user_id: str) -> str:
@@ -25,102 +82,44 @@ def user_hash(project_id: str, user_id: str) -> str:
 
 async def read_profile(connection: AsyncConnection, project_id: str, user_id: str) -> Profile:
     """The live profile. Revision 0 for a user never seen; one who was forgotten goes on counting."""
-    query = (
-        select(
-            users.c.revision,
-            users.c.live_generation,
-            profiles.c.profile_id,
-            profiles.c.topic,
-            profiles.c.sub_topic,
-            profiles.c.content,
-            profiles.c.occurred_at,
-            profiles.c.update_hits,
-            profiles.c.message_ids,
-        )
-        .select_from(users)
-        .outerjoin(
-            profiles,
-            (profiles.c.project_id == users.c.project_id)
-            & (profiles.c.user_id == users.c.user_id)
-            & (profiles.c.generation == users.c.live_generation),
-        )
-        .where(users.c.project_id == project_id, users.c.user_id == user_id)
-        .order_by(profiles.c.topic, profiles.c.sub_topic)
-    )
-    rows = (await connection.execute(query)).all()
+    rows = await _PROFILE.rows(connection, project_id=project_id, user_id=user_id)
     if not rows:
-        known = select(forgotten_users.c.last_revision).where(
-            forgotten_users.c.user_hash == user_hash(project_id, user_id)
-        )
-        return Profile(revision=(await connection.scalar(known)) or 0)
+        known = await _FORGOTTEN.row(connection, user_hash=user_hash(project_id, user_id))
+        return Profile(revision=0 if known is None else known["last_revision"])
     slots = (
         Slot(
-            profile_id=row.profile_id,
-            topic=row.topic,
-            sub_topic=row.sub_topic,
-            content=row.content,
-            occurred_at=row.occurred_at,
-            update_hits=row.update_hits,
-            message_ids=tuple(MessageId(identifier) for identifier in row.message_ids),
+            profile_id=row["profile_id"],
+            topic=row["topic"],
+            sub_topic=row["sub_topic"],
+            content=row["content"],
+            occurred_at=row["occurred_at"],
+            update_hits=row["update_hits"],
+            message_ids=tuple(MessageId(identifier) for identifier in row["message_ids"]),
         )
         for row in rows
-        if row.profile_id is not None
+        if row["profile_id"] is not None
     )
-    corrections = await _read_corrections(connection, project_id, user_id, rows[0].live_generation)
-    return Profile(revision=rows[0].revision, slots=tuple(slots), corrections=corrections)
-
-
-async def _read_corrections(
-    connection: AsyncConnection, project_id: str, user_id: str, generation: int
-) -> tuple[Correction, ...]:
-    query = (
-        select(
-            profile_history.c.topic,
-            profile_history.c.sub_topic,
-            func.max(profile_history.c.occurred_at).label("corrected_at"),
-        )
-        .where(
-            profile_history.c.project_id == project_id,
-            profile_history.c.user_id == user_id,
-            profile_history.c.generation == generation,
-            profile_history.c.extractor.is_(None),
-            profile_history.c.why.in_(CORRECTED),
-        )
-        .group_by(profile_history.c.topic, profile_history.c.sub_topic)
-        .order_by(profile_history.c.topic, profile_history.c.sub_topic)
+    corrected = await _CORRECTIONS.rows(
+        connection, project_id=project_id, user_id=user_id, generation=rows[0]["live_generation"]
     )
-    rows = (await connection.execute(query)).all()
-    return tuple(Correction(row.topic, row.sub_topic, row.corrected_at) for row in rows)
+    corrections = tuple(Correction(row["topic"], row["sub_topic"], row["corrected_at"]) for row in corrected)
+    return Profile(revision=rows[0]["revision"], slots=tuple(slots), corrections=corrections)
 
 
 async def look_up_units(
     connection: AsyncConnection, project_id: str, user_id: str, blob_ids: Collection[str]
 ) -> UnitBook:
     """What is recorded of these blobs in the live generation, and the user's last forget."""
-    live = (
-        select(users.c.live_generation)
-        .where(users.c.project_id == project_id, users.c.user_id == user_id)
-        .scalar_subquery()
-    )
-    query = select(units).where(
-        units.c.project_id == project_id,
-        units.c.user_id == user_id,
-        units.c.generation == func.coalesce(live, LIVE_GENERATION),
-        units.c.blob_id == func.any(bindparam("blob_ids", list(set(blob_ids)), ARRAY(Text))),
-    )
-    rows = (await connection.execute(query)).all()
-    return book_of((recorded_unit(row) for row in rows), await read_cut_off(connection, project_id, user_id))
+    rows = await _UNITS.rows(connection, project_id=project_id, user_id=user_id, blob_ids=list(set(blob_ids)))
+    return book_of(map(recorded_unit, rows), await read_cut_off(connection, project_id, user_id))
 
 
 async def read_cut_off(connection: AsyncConnection, project_id: str, user_id: str) -> ForgetCutOff | None:
     """The user's last forget, if there was one."""
-    query = select(forgotten_users.c.forgotten_at, forgotten_users.c.offsets).where(
-        forgotten_users.c.user_hash == user_hash(project_id, user_id)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    row = await _FORGOTTEN.row(connection, user_hash=user_hash(project_id, user_id))
     if row is None:
         return None
-    return ForgetCutOff(row.forgotten_at, offsets_from_json(row.offsets))
+    return ForgetCutOff(row["forgotten_at"], offsets_from_json(row["offsets"]))
 
 
 def offsets_from_json(document: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, int], int]:
@@ -136,29 +135,31 @@ def offsets_to_json(offsets: Mapping[tuple[str, int], int]) -> dict[str, dict[st
     return document
 
 
-def recorded_unit(row: Row[Any]) -> RecordedUnit:
+def recorded_unit(row: Record) -> RecordedUnit:
     """A row of `units` as a value."""
     position = origin = None
-    if row.topic is not None:
-        position = Position(topic=row.topic, partition=row.partition, offset=row.offset, timestamp_ms=row.timestamp_ms)
-    if row.origin_topic is not None:
+    if row["topic"] is not None:
+        position = Position(
+            topic=row["topic"], partition=row["partition"], offset=row["offset"], timestamp_ms=row["timestamp_ms"]
+        )
+    if row["origin_topic"] is not None:
         origin = Position(
-            topic=row.origin_topic,
-            partition=row.origin_partition,
-            offset=row.origin_offset,
-            timestamp_ms=row.origin_timestamp_ms,
+            topic=row["origin_topic"],
+            partition=row["origin_partition"],
+            offset=row["origin_offset"],
+            timestamp_ms=row["origin_timestamp_ms"],
         )
     return RecordedUnit(
-        project_id=row.project_id,
-        user_id=row.user_id,
-        blob_id=row.blob_id,
-        message_index=row.message_index,
-        part=row.part,
-        state=cast(UnitState, row.state),
-        reason=row.reason,
-        content_hash=row.content_hash,
-        window_id=row.window_id,
+        project_id=row["project_id"],
+        user_id=row["user_id"],
+        blob_id=row["blob_id"],
+        message_index=row["message_index"],
+        part=row["part"],
+        state=cast(UnitState, row["state"]),
+        reason=row["reason"],
+        content_hash=row["content_hash"],
+        window_id=row["window_id"],
         position=position,
         origin=origin,
-        recorded_at=row.recorded_at,
+        recorded_at=row["recorded_at"],
     )

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import ARRAY, bindparam, column, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.windows import Unit, UnitKey, Window
+from storage.compiled import Compiled
 from storage.locking import LockedUser
 from storage.tables import blobs, units
 from storage.text import storable, to_json
@@ -17,6 +18,31 @@ from storage.units import ID_CONFLICT, UnitBook, UnitState, covers
 
 # What became of a unit: its state and the reason, if it was parked.
 Fate = tuple[Unit, UnitState, str | None]
+
+
+_OF_A_UNIT: Final = (
+    *("blob_id", "message_index", "part", "blob_type", "state", "reason", "content_hash", "window_id"),
+    *("topic", "partition", "offset", "timestamp_ms"),
+    *("origin_topic", "origin_partition", "origin_offset", "origin_timestamp_ms"),
+)
+# One statement for all units of a window: there are hundreds, and the columns' lists are quickly sent.
+_FRESH: Final = (
+    func.unnest(*(bindparam(name, type_=ARRAY(units.c[name].type)) for name in _OF_A_UNIT))
+    .table_valued(*(column(name, units.c[name].type) for name in _OF_A_UNIT))
+    .render_derived("fresh")
+)
+_OWNER: Final = ("project_id", "user_id", "generation")
+_INSERT: Final = Compiled(
+    insert(units).from_select(
+        [*_OWNER, "recorded_at", *_OF_A_UNIT],
+        select(
+            *(bindparam(name, type_=units.c[name].type) for name in _OWNER),
+            bindparam("now", type_=units.c.recorded_at.type),
+            *(_FRESH.c[name] for name in _OF_A_UNIT),
+        ),
+        include_defaults=False,
+    )
+)
 
 
 class UnitSources:
@@ -51,9 +77,10 @@ async def write_units(
         if (unit.key, unit.content_hash, reason == ID_CONFLICT) in known:
             moved.append({f"new_{name}": value for name, value in values.items()} | _key_values(user, unit))
         else:
-            fresh.append({**values, **_owner(user), **_place(unit.key), "recorded_at": now})
+            fresh.append({**values, **_place(unit.key)})
     if fresh:
-        await connection.execute(insert(units), fresh)
+        columns = {name: [row[name] for row in fresh] for name in _OF_A_UNIT}
+        await _INSERT.row(connection, **user.owner, now=now, **columns)
     if moved:
         names = [name.removeprefix("new_") for name in moved[0] if name.startswith("new_")]
         await connection.execute(
@@ -90,16 +117,12 @@ async def keep_blobs(connection: AsyncConnection, user: LockedUser, kept: Iterab
         await connection.execute(upsert(blobs).on_conflict_do_nothing(), rows)
 
 
-def _owner(user: LockedUser) -> Mapping[str, Any]:
-    return {"project_id": user.project_id, "user_id": user.user_id, "generation": user.live_generation}
-
-
 def _place(key: UnitKey) -> Mapping[str, Any]:
     return {"blob_id": key[0], "message_index": key[1], "part": key[2]}
 
 
 def _key_values(user: LockedUser, unit: Unit) -> dict[str, Any]:
-    named = {**_owner(user), **_place(unit.key), "content_hash": unit.content_hash}
+    named = {**user.owner, **_place(unit.key), "content_hash": unit.content_hash}
     return {f"key_{name}": value for name, value in named.items()}
 
 

@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Date, Select, case, cast, delete, exists, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Date, Select, Text, bindparam, case, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.budgets import Spent
 from schemas.memory import Usage
 from schemas.windows import Position
+from storage.compiled import Compiled, insert_of
 from storage.reading import read_cut_off, user_hash
 from storage.tables import usage, users
 
@@ -96,7 +96,7 @@ async def record_usage(connection: AsyncConnection, attempt: Attempt) -> None:
         }
         for calls in attempt.calls
     ]
-    await connection.execute(insert(usage).on_conflict_do_nothing(), rows)
+    await _RECORD.many(connection, rows)
 
 
 async def forget_usage(connection: AsyncConnection, project_id: str, user_id: str) -> None:
@@ -164,15 +164,29 @@ _COUNTS: Final = (
 )
 
 
+_RECORD: Final = Compiled(
+    insert_of(
+        usage,
+        *("attempt_id", "model", "project_id", "user_id", "window_ids", "outcome", "cost", "recorded_at", *_COUNTS),
+    ).on_conflict_do_nothing()
+)
+_LOCK_NAME: Final = Compiled(
+    select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("user_hash", type_=Text), 0)))
+)
+_USER: Final = Compiled(
+    select(users.c.user_id).where(
+        users.c.project_id == bindparam("project_id"), users.c.user_id == bindparam("user_id")
+    )
+)
+
+
 async def _lock_name(connection: AsyncConnection, project_id: str, user_id: str) -> None:
     """Let no forget of the user pass between the look for one and the row that is written."""
-    key = func.hashtextextended(user_hash(project_id, user_id), 0)
-    await connection.execute(select(func.pg_advisory_xact_lock(key)))
+    await _LOCK_NAME.row(connection, user_hash=user_hash(project_id, user_id))
 
 
 async def _is_remembered(connection: AsyncConnection, project_id: str, user_id: str) -> bool:
-    query = select(exists().where(users.c.project_id == project_id, users.c.user_id == user_id))
-    return bool(await connection.scalar(query))
+    return await _USER.row(connection, project_id=project_id, user_id=user_id) is not None
 
 
 def _tokens() -> Any:
