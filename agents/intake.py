@@ -49,6 +49,7 @@ class Intake:
                 records=deps.extraction.max_pending_windows,
                 records_per_user=deps.extraction.max_pending_windows_per_user,
                 batch_tokens=deps.buffer.max_chat_blob_buffer_process_token_size,
+                surplus_bytes=deps.extraction.max_surplus_bytes,
             ),
         )
         self._holds = HoldTimer(deps, self._settler, self._fail)
@@ -127,7 +128,7 @@ class Intake:
         partition = (record.topic, record.partition)
         generation = self._tracker.generation(partition)
         window = decode_window(record.value)
-        await self._queues.room_for((window.project_id, window.user_id))
+        await self._queues.room_for((window.project_id, window.user_id), len(record.value))
         # Revoked while it waited for room: somebody else reads it.
         if self._tracker.generation(partition) != generation or self._stopping:
             return
@@ -139,7 +140,7 @@ class Intake:
                 offset=record.offset,
                 timestamp_ms=round(record.timestamp * 1000),
             )
-            self._queues.add(Delivery(ticket, window, position))
+            self._queues.add(Delivery(ticket, window, position), record.value)
 
     async def _settle(self, batch: Sequence[Delivery], full: asyncio.Event) -> bool:
         records = [(delivery.record, delivery.position) for delivery in batch]

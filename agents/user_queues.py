@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agents.faults import UserKey
-from schemas.windows import Position, Window, WindowCommand
+from schemas.windows import Position, Window, WindowCommand, decode_window
 from streams.stopping import FAREWELL_S
 from streams.tracker import Partition, Ticket
 
@@ -25,12 +25,22 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Surplus:
+    """A record of a user who has enough of them decoded."""
+
+    ticket: Ticket
+    position: Position
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """Records read and not finished, and tokens of windows that are extracted together."""
+    """Decoded records that are not finished, tokens of windows that are extracted together, and bytes of surplus."""
 
     records: int
     records_per_user: int
     batch_tokens: int
+    surplus_bytes: int
 
 
 # Whether the batch is done; False hands it back. The event is set when the user's queue is full.
@@ -59,6 +69,7 @@ def batch_size(records: Sequence[Window | WindowCommand], limit_tokens: int) -> 
 @dataclass(slots=True)
 class _UserQueue:
     waiting: deque[Delivery] = field(default_factory=deque)
+    surplus: deque[Surplus] = field(default_factory=deque)
     running: int = 0
     task: "asyncio.Task[None] | None" = None
     full: asyncio.Event = field(default_factory=asyncio.Event)
@@ -70,6 +81,9 @@ class _UserQueue:
 
 class UserQueues:
     """`settle` is awaited for one batch of a user at a time; `finished` is told of each batch that it settled.
+
+    What a user has above the limit waits undecoded, which takes less memory, so that the reader goes on to
+    others: only when all users together have too much of that does it wait for a slow one.
 
     An error of `settle` goes to `failed`, and the user's later records are not touched any more.
     """
@@ -86,28 +100,38 @@ class UserQueues:
         self._failed = failed
         self._limits = limits
         self._users: dict[UserKey, _UserQueue] = {}
+        # Decoded ones.
         self._size = 0
+        self._surplus = 0
+        self._surplus_bytes = 0
         self._room = asyncio.Event()
 
     @property
     def size(self) -> int:
         """Records added and neither finished nor dropped."""
-        return self._size
+        return self._size + self._surplus
 
-    async def room_for(self, user: UserKey) -> None:
+    async def room_for(self, user: UserKey, size_bytes: int) -> None:
         """Wait until a record of the user may be added; for one reader, which adds before it asks again."""
         while True:
             queue = self._users.get(user)
-            if queue is not None and queue.size >= self._limits.records_per_user:
+            if queue is not None and self._is_full(queue):
                 queue.full.set()
+                if self._surplus_bytes + size_bytes <= self._limits.surplus_bytes:
+                    return
             elif self._size < self._limits.records:
                 return
             self._room.clear()
             await self._room.wait()
 
-    def add(self, delivery: Delivery) -> None:
-        """Put a record behind those of its user."""
+    def add(self, delivery: Delivery, value: bytes) -> None:
+        """Put a record, whose bytes are `value`, behind those of its user."""
         queue = self._users.setdefault(delivery.user, _UserQueue())
+        if self._is_full(queue):
+            queue.surplus.append(Surplus(delivery.ticket, delivery.position, value))
+            self._surplus += 1
+            self._surplus_bytes += len(value)
+            return
         queue.waiting.append(delivery)
         self._size += 1
         if queue.task is None:
@@ -121,6 +145,7 @@ class UserQueues:
             kept = [delivery for delivery in queue.waiting if delivery.ticket.partition not in lost]
             self._size -= len(queue.waiting) - len(kept)
             queue.waiting = deque(kept)
+            self._keep_surplus(queue, [item for item in queue.surplus if item.ticket.partition not in lost])
         self._room.set()
 
     async def drain(self, timeout_s: float) -> int:
@@ -128,6 +153,7 @@ class UserQueues:
         for queue in self._users.values():
             self._size -= len(queue.waiting)
             queue.waiting.clear()
+            self._keep_surplus(queue, [])
         tasks = [queue.task for queue in self._users.values() if queue.task is not None]
         if not tasks:
             return 0
@@ -148,9 +174,27 @@ class UserQueues:
                 self._finished(batch)
             self._size -= queue.running
             queue.running = 0
-            queue.full.clear()
+            self._decode_surplus(queue)
             self._room.set()
         del self._users[user]
+
+    def _is_full(self, queue: _UserQueue) -> bool:
+        return bool(queue.surplus) or queue.size >= self._limits.records_per_user
+
+    def _decode_surplus(self, queue: _UserQueue) -> None:
+        while queue.surplus and queue.size < self._limits.records_per_user:
+            item = queue.surplus.popleft()
+            queue.waiting.append(Delivery(item.ticket, decode_window(item.value), item.position))
+            self._size += 1
+            self._surplus -= 1
+            self._surplus_bytes -= len(item.value)
+        if not queue.surplus:
+            queue.full.clear()
+
+    def _keep_surplus(self, queue: _UserQueue, kept: Sequence[Surplus]) -> None:
+        self._surplus -= len(queue.surplus) - len(kept)
+        self._surplus_bytes -= sum(len(item.value) for item in queue.surplus) - sum(len(item.value) for item in kept)
+        queue.surplus = deque(kept)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

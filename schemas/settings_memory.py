@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from schemas.profile_schema import Description, EventTag, ProfileTopic
 from schemas.section import Section
@@ -67,7 +67,14 @@ class ExtractionSettings(Section):
     system_prompt: str | None = Field(None, description="Replaces the role text of the extract prompt.")
     concurrency: PositiveInt = Field(16, description="Users extracted side by side in one worker.")
     max_pending_windows: PositiveInt = Field(512, description="Windows read and not yet finished, in one worker.")
-    max_pending_windows_per_user: PositiveInt = Field(64, description="The same of one user.")
+    max_pending_windows_per_user: PositiveInt = Field(
+        32,
+        description="The same of one user. More of a user wait as they are in Kafka, so that one who is slow stops "
+        "nobody else.",
+    )
+    max_surplus_bytes: NonNegativeInt = Field(
+        64 << 20, description="Bytes of windows that wait so in one worker; then nothing is read until some are done."
+    )
     hold_after_s: PositiveFloat = Field(
         60.0,
         description="The windows of a user who waits longer than this for an endpoint move to the table held_windows.",

@@ -10,7 +10,7 @@ from schemas.windows import Window, WindowCommand
 from streams.tracker import PrefixTracker
 from tests.support.extracting import chat_window, command, unit, window, window_position
 
-LIMITS = QueueLimits(records=100, records_per_user=50, batch_tokens=10)
+LIMITS = QueueLimits(records=100, records_per_user=50, batch_tokens=10, surplus_bytes=0)
 
 
 class Bench:
@@ -28,7 +28,8 @@ class Bench:
     def add(self, offset: int, record: Window | WindowCommand, partition: int = 0) -> None:
         ticket = self.tracker.opened(("windows", partition), offset)
         assert ticket is not None
-        self.queues.add(Delivery(ticket, record, window_position(offset, partition)))
+        value = record.model_dump_json().encode()
+        self.queues.add(Delivery(ticket, record, window_position(offset, partition)), value)
 
     async def let_go(self, offset: int, error: BaseException | None = None) -> None:
         door = self.doors[offset]
@@ -76,7 +77,7 @@ async def test_windows_of_different_users_run_side_by_side_and_finish_in_any_ord
 
 
 async def test_windows_that_wait_behind_a_slow_one_are_extracted_together_up_to_the_limit() -> None:
-    bench = Bench(QueueLimits(records=100, records_per_user=50, batch_tokens=30))
+    bench = Bench(QueueLimits(records=100, records_per_user=50, batch_tokens=30, surplus_bytes=0))
     for offset in range(6):
         bench.add(offset, chat_window(f"blob{offset}"))
     await turns()
@@ -103,11 +104,41 @@ def test_a_window_above_the_limit_goes_alone() -> None:
     assert batch_size([window(unit("a", "1", tokens=5000)), chat_window("b")], 1000) == 1
 
 
-async def test_the_reader_waits_when_a_user_has_too_many_windows() -> None:
-    bench = Bench(QueueLimits(records=100, records_per_user=2, batch_tokens=10))
+async def test_the_reader_goes_on_to_others_when_a_user_has_too_many_windows() -> None:
+    bench = Bench(QueueLimits(records=100, records_per_user=2, batch_tokens=10, surplus_bytes=100_000))
+    for offset in range(5):
+        await bench.queues.room_for(("default", "u1"), 100)
+        bench.add(offset, chat_window(f"blob{offset}"))
+    await bench.queues.room_for(("default", "other"), 100)
+    bench.add(5, chat_window("b", user_id="other"))
+    await turns()
+    assert bench.begun == [[0], [5]]
+    for offset in range(5):
+        await bench.let_go(offset)
+    assert bench.begun == [[0], [5], [1], [2], [3], [4]]
+    assert bench.finished == [0, 1, 2, 3, 4]
+    assert bench.queues.size == 1
+
+
+async def test_a_lost_partition_takes_its_surplus_along() -> None:
+    bench = Bench(QueueLimits(records=100, records_per_user=1, batch_tokens=10, surplus_bytes=100_000))
+    for offset in range(2):
+        bench.add(offset, chat_window(f"blob{offset}"))
+    bench.add(0, chat_window("kept"), partition=1)
+    await turns()
+    bench.queues.drop([("windows", 0)])
+    assert bench.queues.size == 2
+    await bench.let_go(0)
+    assert bench.begun == [[0], [0]]
+    await bench.let_go(0)
+    assert bench.queues.size == 0
+
+
+async def test_the_reader_waits_when_a_user_has_too_many_windows_and_the_surplus_too_many_bytes() -> None:
+    bench = Bench(QueueLimits(records=100, records_per_user=2, batch_tokens=10, surplus_bytes=0))
     bench.add(0, chat_window("a"))
     bench.add(1, chat_window("b"))
-    reader = asyncio.create_task(bench.queues.room_for(("default", "u1")))
+    reader = asyncio.create_task(bench.queues.room_for(("default", "u1"), 100))
     await turns()
     assert not reader.done()
     assert bench.full.is_set()
@@ -117,10 +148,10 @@ async def test_the_reader_waits_when_a_user_has_too_many_windows() -> None:
 
 
 async def test_the_reader_waits_when_all_users_together_have_too_many_windows() -> None:
-    bench = Bench(QueueLimits(records=2, records_per_user=2, batch_tokens=10))
+    bench = Bench(QueueLimits(records=2, records_per_user=2, batch_tokens=10, surplus_bytes=0))
     bench.add(0, chat_window("a", user_id="a"))
     bench.add(1, chat_window("b", user_id="b"))
-    reader = asyncio.create_task(bench.queues.room_for(("default", "c")))
+    reader = asyncio.create_task(bench.queues.room_for(("default", "c"), 100))
     await turns()
     assert not reader.done()
     await bench.let_go(1)
