@@ -28,33 +28,46 @@ Record = Mapping[Any, Any]
 
 
 class Compiled:
-    """Takes its parameters by the names of its `bindparam`s."""
+    """Takes its parameters by the names of its `bindparam`s.
 
-    def __init__(self, statement: ClauseElement) -> None:
+    One that `reads` and locks nothing begins no transaction, for it sees the same without: what is committed.
+    """
+
+    def __init__(self, statement: ClauseElement, *, reads: bool = False) -> None:
+        self._reads = reads
         compiled: Any = statement.compile(dialect=_DIALECT)
         self._sql = str(compiled)
         processors = compiled._bind_processors  # noqa: SLF001
-        self._parameters = [(name, compiled.binds[name].value, processors.get(name)) for name in compiled.positiontup]
+        self._parameters = [(compiled.binds[name], processors.get(name)) for name in compiled.positiontup]
 
     async def rows(self, connection: AsyncConnection, **values: Any) -> Sequence[Record]:
-        driver = await driver_of(connection)
+        driver = await self._driver(connection)
         found: Sequence[Record] = await driver.fetch(self._sql, *self._arguments(values))
         return found
 
     async def row(self, connection: AsyncConnection, **values: Any) -> Record | None:
-        driver = await driver_of(connection)
+        driver = await self._driver(connection)
         found: Record | None = await driver.fetchrow(self._sql, *self._arguments(values))
         return found
 
     async def many(self, connection: AsyncConnection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Once for each row, in their order, in one round trip."""
-        driver = await driver_of(connection)
+        driver = await self._driver(connection)
         await driver.executemany(self._sql, [self._arguments(row) for row in rows])
+
+    async def _driver(self, connection: AsyncConnection) -> Any:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if not isinstance(driver, asyncpg.Connection):
+            raise TypeError("compiled statements need asyncpg")
+        # Begun by SQLAlchemy, which ends it; without, the statement would be a transaction of its own.
+        if not self._reads and not driver.is_in_transaction():
+            await connection.execute(_BEGIN)
+        return driver
 
     def _arguments(self, values: Mapping[str, Any]) -> list[Any]:
         arguments = []
-        for name, fixed, process in self._parameters:
-            value = values.get(name, fixed)
+        for parameter, process in self._parameters:
+            value = values[parameter.key] if parameter.required else parameter.value
             arguments.append(value if process is None else process(value))
         return arguments
 
@@ -62,13 +75,3 @@ class Compiled:
 def insert_of(table: Table, *names: str) -> Insert:
     """An insert of these columns, whose values are given by their names; other columns take their defaults."""
     return upsert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})
-
-
-async def driver_of(connection: AsyncConnection) -> Any:
-    """asyncpg's connection, in the transaction that SQLAlchemy ends: without one, each statement would be its own."""
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    if not isinstance(driver, asyncpg.Connection):
-        raise TypeError("compiled statements need asyncpg")
-    if not driver.is_in_transaction():
-        await connection.execute(_BEGIN)
-    return driver

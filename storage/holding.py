@@ -23,7 +23,8 @@ _FIRST: Final = Compiled(
     select(held_windows.c.reason)
     .where(held_windows.c.project_id == bindparam("project_id"), held_windows.c.user_id == bindparam("user_id"))
     .order_by(held_windows.c.number)
-    .limit(1)
+    .limit(1),
+    reads=True,
 )
 
 

@@ -41,7 +41,8 @@ _PROFILE: Final = Compiled(
         & (profiles.c.generation == users.c.live_generation),
     )
     .where(users.c.project_id == _PROJECT_ID, users.c.user_id == _USER_ID)
-    .order_by(profiles.c.topic, profiles.c.sub_topic)
+    .order_by(profiles.c.topic, profiles.c.sub_topic),
+    reads=True,
 )
 _CORRECTIONS: Final = Compiled(
     select(
@@ -57,7 +58,8 @@ _CORRECTIONS: Final = Compiled(
         or_(*(profile_history.c.why == why for why in CORRECTED)),
     )
     .group_by(profile_history.c.topic, profile_history.c.sub_topic)
-    .order_by(profile_history.c.topic, profile_history.c.sub_topic)
+    .order_by(profile_history.c.topic, profile_history.c.sub_topic),
+    reads=True,
 )
 _LIVE: Final = (
     select(users.c.live_generation)
@@ -70,9 +72,12 @@ _UNITS: Final = Compiled(
         units.c.user_id == _USER_ID,
         units.c.generation == func.coalesce(_LIVE, LIVE_GENERATION),
         units.c.blob_id == func.any(bindparam("blob_ids", type_=ARRAY(Text))),
-    )
+    ),
+    reads=True,
 )
-_FORGOTTEN: Final = Compiled(select(forgotten_users).where(forgotten_users.c.user_hash == bindparam("user_hash")))
+_FORGOTTEN: Final = Compiled(
+    select(forgotten_users).where(forgotten_users.c.user_hash == bindparam("user_hash")), reads=True
+)
 
 
 def user_hash(project_id: str, user_id: str) -> str:
