@@ -64,6 +64,14 @@ bench-growth: $(DEV) ## That a record costs the same however much is buffered; A
 bench-whole-path: $(DEV) ## Records a second from chat-messages to the change topics; ARGS="--window-tokens 1024"
 	$(BIN)/python -m benchmarks.whole_path $(ARGS)
 
+.PHONY: bench-concurrency
+bench-concurrency: $(DEV) ## Windows a second with a slow model and 1 to 4 workers; ARGS="--workers 1 --rounds 3" is a try
+	$(BIN)/python -m benchmarks.concurrency $(ARGS)
+
+.PHONY: bench-latency
+bench-latency: $(DEV) ## From the last message of a window to its change event; ARGS="--alone 10 --users 1 50" is a try
+	$(BIN)/python -m benchmarks.latency $(ARGS)
+
 .PHONY: bench-quality
 bench-quality: $(DEV) ## What the configured provider finds in conversations, scored; ARGS="--users 50" is a try
 	$(BIN)/python -m benchmarks.quality $(ARGS)

@@ -5,6 +5,7 @@ import base64
 import random
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx2
@@ -27,6 +28,16 @@ GIST: Final = "spent the weekend with an old friend and talked about moving hous
 
 _MESSAGE: Final = re.compile(r"^\d+ \[", re.MULTILINE)
 _ITEM: Final = re.compile(r"^(\d+) \S+ / ", re.MULTILINE)
+
+
+def configuration(**sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings of a worker that asks this model; sections are added to."""
+    own: dict[str, dict[str, Any]] = {
+        "extraction": {"provider": "openai"},
+        "llm": {"base_url": BASE_URL, "model": MODEL},
+        "embedding": {"model": MODEL, "dimension": DIMENSION},
+    }
+    return {name: {**own.get(name, {}), **sections.get(name, {})} for name in (own | sections)}
 
 
 class ScriptedModel:

@@ -131,18 +131,11 @@ def settings_of(
 ) -> Settings:
     """The defaults, but for addresses, sizes and a model that is part of the process."""
     return Settings.model_validate(
-        {
-            "kafka": {
-                "bootstrap_servers": bootstrap_servers,
-                "topic_prefix": topic_prefix,
-                "partitions": partitions,
-            },
-            "storage": {"database_url": database_url},
-            "buffer": {"max_chat_blob_buffer_token_size": window_tokens, "tokenizer": tokenizer},
-            "extraction": {"provider": "openai"},
-            "llm": {"base_url": scripted_model.BASE_URL, "model": scripted_model.MODEL},
-            "embedding": {"model": scripted_model.MODEL, "dimension": scripted_model.DIMENSION},
-        }
+        scripted_model.configuration(
+            kafka={"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix, "partitions": partitions},
+            storage={"database_url": database_url},
+            buffer={"max_chat_blob_buffer_token_size": window_tokens, "tokenizer": tokenizer},
+        )
     )
 
 

@@ -1,0 +1,84 @@
+"""A worker with a scripted model in a process of its own: `python -m benchmarks.worker_process`, options as JSON.
+
+Of the options, `settings` is a configuration, `roles` a list, `delay_s` what each call to the model takes, and `slow_s`
+what it takes for a prompt that holds a text.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from benchmarks.scripted_model import ScriptedModel
+from cli.running import run_until_stopped
+from schemas.errors import RetryLater
+from schemas.settings import Settings
+from streams.clients import admin
+from streams.inspection import read_groups
+from streams.logs import configure_logging
+from streams.topics import Topics
+from streams.worker import run_worker
+
+STOP_S: Final = 20.0
+START_S: Final = 120.0
+POLL_S: Final = 0.5
+
+
+@contextlib.asynccontextmanager
+async def worker_processes(
+    count: int,
+    configured: Mapping[str, Any],
+    roles: Sequence[str],
+    delay_s: float,
+    slow_s: Mapping[str, float] | None = None,
+) -> AsyncIterator[None]:
+    """So many workers, from when all of them have joined the extraction group; they are stopped at the end."""
+    options = {"settings": configured, "roles": roles, "delay_s": delay_s, "slow_s": slow_s or {}}
+    command = (sys.executable, "-m", "benchmarks.worker_process", orjson.dumps(options).decode())
+    folder = Path(__file__).parents[1]
+    processes = [await asyncio.create_subprocess_exec(*command, cwd=folder) for _ in range(count)]
+    try:
+        async with asyncio.timeout(START_S):
+            await _all_joined(Settings.model_validate(configured), count, processes)
+        yield
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*(process.wait() for process in processes))
+        except TimeoutError:
+            for process in processes:
+                if process.returncode is None:
+                    process.kill()
+
+
+async def _all_joined(settings: Settings, count: int, processes: Sequence[asyncio.subprocess.Process]) -> None:
+    group = Topics(settings.kafka.topic_prefix).extraction_group
+    async with admin(settings.kafka) as client:
+        joined = 0
+        while joined < count:
+            # A broker that has just started is loading its groups.
+            with contextlib.suppress(RetryLater):
+                joined = len((await read_groups(client, [group])).get(group, ()))
+            if any(process.returncode is not None for process in processes):
+                raise RuntimeError("a worker has ended by itself")
+            await asyncio.sleep(POLL_S)
+
+
+async def _work(options: Mapping[str, Any], stop: asyncio.Event) -> int:
+    settings = Settings.model_validate(options["settings"])
+    model = ScriptedModel(options["delay_s"], options["slow_s"])
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # noqa: ASYNC230
+        configure_logging(settings.worker, nowhere)
+        return await run_worker(settings, frozenset(options["roles"]), stop, model.client())
+
+
+if __name__ == "__main__":
+    sys.exit(run_until_stopped(lambda stop: _work(orjson.loads(sys.argv[1]), stop)))
