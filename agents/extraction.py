@@ -34,6 +34,7 @@ def register(app: FaustApp, topic_name: str, partitions: int, deps: ExtractionDe
         await intake.stop()
 
     app.behind = intake.behind
+    app.reads = frozenset({topic_name})
     app.on_partitions_revoked.connect(revoked)
     app.on_before_shutdown.connect(stopping)
     return intake

@@ -39,6 +39,7 @@ def create_owning_app(
     )
     owners.consumer = app
     app.behind = owners.behind
+    app.reads = frozenset(topics)
 
     async def hand_over(stream: faust.StreamT[bytes]) -> None:
         try:

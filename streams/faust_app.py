@@ -193,6 +193,8 @@ class FaustApp(faust.App):
     _has_joined = False
     # Records of a partition that were fetched, up to this offset, and are not done yet; the stage says so.
     behind: Callable[[TopicPartition, int | None], int] = staticmethod(lambda _place, _last_fetched: 0)
+    # The topics that the stage reads.
+    reads: frozenset[str] = frozenset()
     # How often partitions were taken up.
     assignments = 0
 
@@ -242,7 +244,12 @@ class FaustApp(faust.App):
         consumer = cast(_ReadCommittedConsumer | None, self._consumer)
         if consumer is None:
             return {}
-        return {place: (position, consumer.last_fetched.get(place)) for place, position in consumer.positions().items()}
+        return {
+            place: (position, consumer.last_fetched.get(place))
+            for place, position in consumer.positions().items()
+            # Not a table's changelog, which comes with the partitions and is never read through Faust.
+            if place.topic in self.reads
+        }
 
     def url_of(self, topic: str, partition: int) -> str | None:
         """The `canonical_url` of the member that has the partition, by the last assignment that this one has seen."""

@@ -167,6 +167,8 @@ async def test_every_metric_of_a_worker_is_on_its_page_after_what_it_counts_has_
             assert ({"budget": "user_tokens_a_day"}, 1.0) in found["memostream_budget_reached_total"]
             assert ({"reason": "budget"}, 2.0) in found["memostream_held_windows"]
             assert all(value == 0 for _, value in found["memostream_stalled"])
+            read = {labels["topic"] for labels, _ in found["memostream_consumer_lag_records"]}
+            assert read == {lines, topics.chat_messages, topics.extraction_windows}
             page = (await get(port, "metrics"))[1]
             for private in ("ann", "poor", "Bergen", "baker"):
                 assert f'"{private}"' not in page
