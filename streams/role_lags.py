@@ -70,7 +70,8 @@ class LagGauges:
     async def show(self) -> None:
         """What cannot be known now is not shown."""
         found: dict[tuple[str, ...], float] = {}
-        for role, (app, lag) in self._roles.items():
+        # A copy, for a role may begin meanwhile.
+        for role, (app, lag) in list(self._roles.items()):
             for place, behind in (await lag.by_partition() or {}).items():
                 found[role, place.topic, str(place.partition)] = behind
             before = self._assignments.get(role, 0)
