@@ -214,3 +214,27 @@ async def test_a_worker_whose_buffer_stands_still_is_not_alive_until_it_moves(
 def test_the_stalled_role_is_the_reason() -> None:
     health = WorkerHealth(["buffer"], lambda: {"buffer": "it stands still"})
     assert (health.live().is_well, health.live().reasons) == (False, {"buffer": ["it stands still"]})
+
+
+async def test_a_worker_that_has_done_everything_has_no_lag_and_stays_alive(
+    kafka_bootstrap: str, database_url: str, topic_prefix: str
+) -> None:
+    port = free_port()
+    made = worker_settings(kafka_bootstrap, topic_prefix, partitions=1, database_url=database_url)
+    settings = made.model_copy(update={"worker": WorkerSettings(health_port=port, stalled_after_s=2.0)})
+    topics = Topics(topic_prefix)
+    async with running_worker(settings, ROLES), sending(settings) as send:
+        await send(topics.chat_messages, chat("I live in Bergen", user_id="ann"))
+        await send(topics.chat_messages, flush(user_id="ann"))
+
+        async def published() -> bool:
+            return "memostream_published_rows_total" in await scraped(port)
+
+        await until(published)
+        # Longer than the answers of broker and database are remembered.
+        await asyncio.sleep(6.0)
+        found = await scraped(port)
+        # The last record of each topic stands before the marker of its transaction.
+        assert {value for _, value in found["memostream_consumer_lag_records"]} == {0.0}
+        assert {value for _, value in found["memostream_stalled"]} == {0.0}
+        assert (await get(port, "livez"))[0] == 200
