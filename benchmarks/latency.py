@@ -139,7 +139,7 @@ class Stream:
 
     async def _send(self, user: str, records: Sequence[dict[str, Any]], first: int) -> None:
         for number, record in enumerate(records, start=first):
-            value = {**record, "user_id": user, "id": f"{user}-{number}"}
+            value = {**record, "user_id": user, "id": f"{self._topic}-{user}-{number}"}
             await self._client.send(self._topic, orjson.dumps(value), key=user.encode())
 
 
