@@ -1,5 +1,6 @@
 """Kafka clients with our settings: producers are idempotent with acks=all, consumers read committed records only."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from aiokafka.errors import (
     ProducerFenced,
     TopicAuthorizationFailedError,
 )
+from aiokafka.structs import RecordMetadata
 
 from schemas.errors import ConfigurationError, LeaseLost, RetryLater
 from schemas.settings import KafkaSettings
@@ -88,6 +90,17 @@ async def _started(client: Client) -> AsyncIterator[Client]:
         yield client
     finally:
         await client.stop()
+
+
+def retrieved(delivery: "asyncio.Future[RecordMetadata]") -> "asyncio.Future[RecordMetadata]":
+    """The delivery itself, whose error is not reported as never retrieved where nobody comes to wait for it."""
+
+    def look(done: "asyncio.Future[RecordMetadata]") -> None:
+        if not done.cancelled():
+            done.exception()
+
+    delivery.add_done_callback(look)
+    return delivery
 
 
 @contextmanager

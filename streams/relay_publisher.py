@@ -23,7 +23,7 @@ from aiokafka.structs import RecordMetadata
 from schemas.errors import ConfigurationError, MemostreamError, RetryLater
 from schemas.settings import KafkaSettings
 from storage.outbox import AggregateType, OutboxRow
-from streams.clients import new_producer, translated
+from streams.clients import new_producer, retrieved, translated
 from streams.topics import Topics
 
 # For `translated` to tell apart.
@@ -82,9 +82,7 @@ class ShardPublisher:
                     value=None if row.payload is None else row.payload.encode(),
                     headers=[(name, value.encode()) for name, value in row.headers.items()],
                 )
-                # Those that nobody waits for any more are not to be reported as never retrieved.
-                delivery.add_done_callback(_retrieve)
-                sent.append(delivery)
+                sent.append(retrieved(delivery))
         except IllegalOperation:
             # The transaction has failed already; the deliveries say why.
             await _all_delivered(sent)
@@ -124,11 +122,6 @@ def _told_apart(what: str) -> Iterator[None]:
         except (IllegalOperation, AssertionError) as error:
             # aiokafka asserts its own states: the transaction failed between two calls.
             raise RetryLater(f"Kafka, {what}: the transaction failed") from error
-
-
-def _retrieve(delivery: "asyncio.Future[RecordMetadata]") -> None:
-    if not delivery.cancelled():
-        delivery.exception()
 
 
 async def _all_delivered(sent: Sequence["asyncio.Future[RecordMetadata]"]) -> None:

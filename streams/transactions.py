@@ -23,7 +23,7 @@ from aiokafka.structs import RecordMetadata
 from schemas.errors import RetryLater
 from schemas.headers import Headers
 from schemas.settings import KafkaSettings
-from streams.clients import new_producer, translated
+from streams.clients import new_producer, retrieved, translated
 from streams.raw_records import Outgoing
 from streams.topics import Topics, partition_for
 
@@ -114,7 +114,9 @@ class PartitionTransactions:
 
     async def _send_batch(self, batch: BatchBuilder, topic: str, partition: int) -> "_SentBatch":
         batch.close()
-        return _SentBatch(await self._producer.send_batch(batch, topic, partition=partition), batch.record_count())
+        delivery = await self._producer.send_batch(batch, topic, partition=partition)
+        # A later batch may fail before anyone waits for this one.
+        return _SentBatch(retrieved(delivery), batch.record_count())
 
 
 @contextmanager

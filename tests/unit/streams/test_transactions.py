@@ -1,6 +1,11 @@
 """A failed transaction loses the partition to a new producer; it does not end the worker."""
 
+import asyncio
+import gc
+from typing import Any
+
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     IllegalOperation,
     InvalidProducerEpoch,
@@ -11,12 +16,17 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
+    ProducerFenced,
     UnknownProducerId,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
 
 from schemas.errors import LeaseLost, RetryLater
+from schemas.settings import KafkaSettings
 from streams.clients import translated
-from streams.transactions import failed_transactions
+from streams.raw_records import Outgoing
+from streams.transactions import PartitionTransactions, failed_transactions
 
 
 @pytest.mark.parametrize(
@@ -55,3 +65,45 @@ def test_a_plain_error_of_the_producer_is_judged_by_what_it_hides(
     looked_up.__cause__ = cause
     with pytest.raises(expected), translated("committing"), failed_transactions():
         raise KafkaError("Unexpected error during batch delivery") from looked_up
+
+
+class FencedProducer:
+    """Takes the first batch, whose delivery then fails, and refuses the second."""
+
+    def __init__(self) -> None:
+        self.taken: list[asyncio.Future[RecordMetadata]] = []
+
+    async def start(self) -> None: ...
+
+    async def partitions_for(self, _topic: str) -> set[int]:
+        return {0, 1}
+
+    async def begin_transaction(self) -> None: ...
+
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(1024, 0, is_transactional=1)
+
+    async def send_batch(self, *_: object, **__: object) -> "asyncio.Future[RecordMetadata]":
+        if self.taken:
+            raise ProducerFenced
+        self.taken.append(asyncio.get_running_loop().create_future())
+        self.taken[0].set_exception(ProducerFenced())
+        return self.taken[0]
+
+
+async def test_a_delivery_that_fails_before_anyone_waits_for_it_is_not_reported_as_never_retrieved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    producer = FencedProducer()
+    monkeypatch.setattr("streams.transactions.new_producer", lambda *_, **__: producer)
+    transactions = PartitionTransactions(KafkaSettings(), TopicPartition("chat-messages", 0), "group", "id")
+    await transactions.open()
+    outgoing = [Outgoing("chat_messages", b"ann", b"{}", partition=number) for number in (0, 1)]
+    with pytest.raises(LeaseLost):
+        await transactions.commit(outgoing, None)
+    await asyncio.sleep(0)
+    producer.taken.clear()
+    gc.collect()
+    assert reported == []
