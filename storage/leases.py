@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, literal, select, text, update
+from sqlalchemy import bindparam, delete, extract, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.compiled import Compiled
+from storage.outbox import CHANNEL
 from storage.tables import relay_leases, relays
 
 # Claims are short and rare, so they simply take turns.
 _CLAIM_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtext('memostream relay leases'))")
+# On the channel that every relay listens to, where slots are told by their number.
+FREED: Final = "shards-freed"
 _HELD: Final = Compiled(
     select(relay_leases.c.shard).where(
         relay_leases.c.shards == bindparam("shards"),
@@ -26,10 +29,11 @@ _HELD: Final = Compiled(
 
 @dataclass(frozen=True, slots=True)
 class ShareOut:
-    """How many shards a relay should have, and which it has."""
+    """How many shards a relay should have, and which it has; when the next of the others goes, unless it checks in."""
 
     fair: int
     held: frozenset[int]
+    next_expiry_s: float
 
 
 async def check_in(connection: AsyncConnection, owner: str, shards: int, lease_s: float) -> ShareOut:
@@ -51,8 +55,10 @@ async def check_in(connection: AsyncConnection, owner: str, shards: int, lease_s
         .returning(relay_leases.c.shard)
     )
     held = frozenset(renewed.scalars())
-    alive = await connection.scalar(select(func.count()).select_from(relays)) or 1
-    return ShareOut(-(-shards // alive), held)
+    next_expiry_s = extract("epoch", func.min(relays.c.expires_at) - func.clock_timestamp())
+    others = select(func.count(), func.coalesce(next_expiry_s, lease_s)).where(relays.c.owner != owner)
+    count, expiry_s = (await connection.execute(others)).one()
+    return ShareOut(-(-shards // (count + 1)), held, float(expiry_s))
 
 
 async def claim(connection: AsyncConnection, owner: str, shards: int, limit: int, lease_s: float) -> frozenset[int]:
@@ -102,7 +108,7 @@ async def holds(connection: AsyncConnection, owner: str, shards: int, shard: int
 
 
 async def release(connection: AsyncConnection, owner: str, shards: int, released: Collection[int]) -> None:
-    """Give shards back, so that another relay need not wait for them to expire."""
+    """Give shards back and tell the others, so that they need not wait for them to expire."""
     await connection.execute(
         delete(relay_leases).where(
             relay_leases.c.owner == owner,
@@ -110,9 +116,15 @@ async def release(connection: AsyncConnection, owner: str, shards: int, released
             relay_leases.c.shard.in_(list(released)),
         )
     )
+    await _tell_others(connection)
 
 
 async def check_out(connection: AsyncConnection, owner: str) -> None:
-    """Give everything back."""
+    """Give everything back and tell the others, whose fair share has grown."""
     await connection.execute(delete(relay_leases).where(relay_leases.c.owner == owner))
     await connection.execute(delete(relays).where(relays.c.owner == owner))
+    await _tell_others(connection)
+
+
+async def _tell_others(connection: AsyncConnection) -> None:
+    await connection.execute(select(func.pg_notify(CHANNEL, FREED)))

@@ -28,6 +28,8 @@ BACKOFF_MIN_S: Final = 0.2
 BACKOFF_MAX_S: Final = 10.0
 # A user with a record that the broker refuses waits, so that others do not; then it is tried again.
 REFUSED_RETRY_S: Final = 60.0
+# The database judges what has expired by its own clock, when it is asked.
+EXPIRY_MARGIN_S: Final = 0.1
 
 UserKey = tuple[str, str]
 
@@ -77,6 +79,7 @@ class Relay:
         self._metrics = metrics or StageMetrics(NO_METRICS, "relay")
         self._shards: dict[int, _Shard] = {}
         self._stopping = asyncio.Event()
+        self._next_round = asyncio.Event()
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -98,9 +101,7 @@ class Relay:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                listening = group.create_task(
-                    listen(self._engine, outbox.CHANNEL, self._wake_shard_of_slot, self._wake_all)
-                )
+                listening = group.create_task(listen(self._engine, outbox.CHANNEL, self._notified, self._wake_all))
                 await self._manage(group)
                 listening.cancel()
         finally:
@@ -109,22 +110,30 @@ class Relay:
     def stop(self) -> None:
         """Let `run` finish the batches at hand, give the shards back and return."""
         self._stopping.set()
+        self._next_round.set()
 
     async def _manage(self, group: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
+            self._next_round.clear()
+            pause_s = self._settings.lease_s / 3
             try:
-                await self._share_out(group)
+                # A relay that was killed is not waited for longer than its leases last.
+                pause_s = min(pause_s, await self._share_out(group) + EXPIRY_MARGIN_S)
             except RetryLater as error:
                 log.warning("relay.waiting", reason=str(error))
-            await _wait(self._stopping, self._settings.lease_s / 3)
+            if not self._stopping.is_set():
+                await _wait(self._next_round, pause_s)
         running = [shard.task for shard in self._shards.values() if shard.task is not None]
         for shard in self._shards.values():
             shard.leave()
         if running:
             await asyncio.wait(running)
 
-    async def _share_out(self, group: asyncio.TaskGroup) -> None:
-        """Renew, drop what was lost, leave what is too much, claim what is too little."""
+    async def _share_out(self, group: asyncio.TaskGroup) -> float:
+        """Renew, drop what was lost, leave what is too much, claim what is too little.
+
+        Returns after how many seconds there may be shards of a relay that has not checked in again.
+        """
         total, lease_s = self._settings.shards, self._settings.lease_s
         with translated("renewing relay leases"):
             async with self._engine.begin() as connection:
@@ -136,7 +145,8 @@ class Relay:
                     wanted = share.fair - len(held)
                     held |= await leases.claim(connection, self.owner, total, wanted, lease_s)
         for number, shard in list(self._shards.items()):
-            if number not in held:
+            # One that is being given back may have gone a moment ago.
+            if number not in held and not shard.leaving:
                 log.warning("relay.lease_expired", shard=number)
                 self._metrics.lease_lost()
                 self._drop(shard)
@@ -146,6 +156,7 @@ class Relay:
             shard.task = group.create_task(self._run_shard(shard))
         for number in sorted(held)[share.fair :]:
             self._shards[number].leave()
+        return share.next_expiry_s
 
     def _drop(self, shard: _Shard) -> None:
         self._shards.pop(shard.number, None)
@@ -165,6 +176,8 @@ class Relay:
                     if not shard.leaving:
                         await _wait(shard.wakeup, max(backoff_s, error.delay_s))
             await self._release(shard)
+            # It may have been claimed again while it was being given back.
+            self._next_round.set()
         except LeaseLost as error:
             log.warning("relay.shard_lost", shard=shard.number, reason=str(error))
             self._metrics.lease_lost()
@@ -262,7 +275,9 @@ class Relay:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _wake_shard_of_slot(self, payload: str) -> None:
+    def _notified(self, payload: str) -> None:
+        if payload == leases.FREED:
+            self._next_round.set()
         if not payload.isdecimal():
             return
         shard = self._shards.get(int(payload) % self._settings.shards)

@@ -5,7 +5,7 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from storage.browsing import read_profile_entries
 from storage.database import create_engine
 from storage.errors import translated
 from storage.outbox import OutboxRow, append_rows, read_batch
-from storage.tables import outbox, relay_leases
+from storage.tables import outbox, relay_leases, relays
 from streams.clients import consumer
 from streams.relay import Relay
 from streams.relay_publisher import ShardPublisher
@@ -229,6 +229,28 @@ async def test_shards_are_shared_by_two_relays_and_go_to_the_one_that_stays(
         await _until(lambda: _equal(len(first.shards), 4))
 
 
+async def test_shards_that_are_given_back_are_taken_at_once(engine: AsyncEngine, kafka: KafkaSettings) -> None:
+    minutes_between_rounds = RelaySettings(shards=4, lease_s=600.0)
+    first, second = (Relay(engine, kafka, minutes_between_rounds, name) for name in ("w1", "w2"))
+    async with AsyncExitStack() as stack:
+        async with running(first):
+            await _until(lambda: _equal(len(first.shards), 4))
+            await stack.enter_async_context(running(second))
+            await _until(lambda: _relays(engine, 2))
+        await _until(lambda: _equal(len(second.shards), 4))
+
+
+async def test_shards_of_a_killed_relay_are_taken_when_its_leases_end(
+    engine: AsyncEngine, kafka: KafkaSettings
+) -> None:
+    async with engine.begin() as connection:
+        await leases.check_in(connection, "killed", 4, 2.0)
+        await leases.claim(connection, "killed", 4, 4, 2.0)
+    relay = Relay(engine, kafka, RelaySettings(shards=4, lease_s=600.0), "w1")
+    async with running(relay):
+        await _until(lambda: _equal(len(relay.shards), 4))
+
+
 async def test_a_relay_with_another_number_of_shards_waits_for_the_living_ones(
     engine: AsyncEngine,
 ) -> None:
@@ -372,6 +394,11 @@ async def _outbox(engine: AsyncEngine) -> list[OutboxRow]:
 async def _outbox_users(engine: AsyncEngine, users: set[str]) -> bool:
     async with engine.connect() as connection:
         return set((await connection.execute(select(outbox.c.user_id))).scalars()) == users
+
+
+async def _relays(engine: AsyncEngine, count: int) -> bool:
+    async with engine.connect() as connection:
+        return await connection.scalar(select(func.count()).select_from(relays)) == count
 
 
 async def _remember_sometime(engine: AsyncEngine, blob_id: str, company: str) -> None:
