@@ -21,6 +21,7 @@ from yarl import URL
 
 from schemas.settings import KafkaSettings
 from streams.clients import MAX_REQUEST_BYTES, translated
+from streams.starting import patiently
 from streams.stopping import FAREWELL_S
 
 # Records queued in front of an agent; Faust's 4,096 would be as many windows.
@@ -42,11 +43,22 @@ log = structlog.get_logger()
 class _ReadCommittedThread(AIOKafkaConsumerThread):
     """Faust reads committed records only with its own `exactly_once`, which loses and doubles records."""
 
+    async def on_start(self) -> None:
+        """Connect; a stop meanwhile ends it, for the thread would not see that it is to stop before it has started."""
+        await self.wait(super().on_start())
+
     def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
+        _wait_for_brokers(consumer._client, self.app)  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_max_wait_ms = int(MAX_FETCH_WAIT_S * 1000)  # noqa: SLF001
         return consumer
+
+    async def stop(self) -> None:
+        """Close the loop, too, of a thread that was never started, for only the thread would."""
+        await super().stop()
+        if not self._thread_started.is_set():
+            self.thread_loop.close()
 
     async def on_thread_stop(self) -> None:
         """Leave the group, so that the others need not wait for the session to end; but not for a broker that is away.
@@ -177,6 +189,22 @@ class _IdempotentProducer(Producer):
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
+    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
+        producer = super()._new_producer(transactional_id)
+        _wait_for_brokers(producer.client, self.app)
+        return producer
+
+
+def _wait_for_brokers(client: Any, app: Any) -> None:
+    """Make a client's first connection wait like the rest of a start: the broker may go away after it was looked at."""
+    bootstrap = client.bootstrap
+
+    async def connect() -> None:
+        with translated("connecting"):
+            await bootstrap()
+
+    client.bootstrap = lambda: patiently(connect, cast(FaustApp, app).start_timeout_s)
+
 
 class _Transport(Transport):
     Consumer = _ReadCommittedConsumer
@@ -191,6 +219,8 @@ class FaustApp(faust.App):
     """A Faust app on our transport."""
 
     _has_joined = False
+    # How long a broker that is away is waited for to begin with; then the start fails with RetryLater.
+    start_timeout_s = 0.0
     # Records of a partition that were fetched, up to this offset, and are not done yet; the stage says so.
     behind: Callable[[TopicPartition, int | None], int] = staticmethod(lambda _place, _last_fetched: 0)
     # The topics that the stage reads.

@@ -145,7 +145,7 @@ async def _start(
     if source_counts:
         stage = StageMetrics(observer.metrics, "ingest")
         app = create_ingest_app(settings, source_counts, on_fatal, stage)
-        await stages.stack("ingest").enter_async_context(_running_app(app, on_fatal))
+        await stages.stack("ingest").enter_async_context(_running_app(app, on_fatal, settings.worker.start_timeout_s))
         observer.see_stage("ingest", app, stage)
         health.watch("ingest", _reads(app))
     elif "ingest" in roles:
@@ -192,7 +192,7 @@ async def _enter_buffer_role(
     app, buffers = create_buffer_app(
         settings.kafka, settings.buffer, partitions, count_tokens, on_fatal, service.url, stage
     )
-    await stack.enter_async_context(_running_app(app, on_fatal))
+    await stack.enter_async_context(_running_app(app, on_fatal, settings.worker.start_timeout_s))
     observer.see_stage("buffer", app, stage)
     observer.see_buffers(buffers)
     stack.enter_context(service.answering(buffers))
@@ -259,7 +259,7 @@ async def _enter_extraction_role(
     intake = extraction.register(app, topics.extraction_windows, partitions, deps)
     if embedder is not None:
         await stack.enter_async_context(running(EmbeddingFiller(deps, embedder).run(), on_fatal))
-    await stack.enter_async_context(_running_app(app, on_fatal))
+    await stack.enter_async_context(_running_app(app, on_fatal, settings.worker.start_timeout_s))
     observer.see_extraction(
         app,
         pending=lambda: intake.pending,
@@ -282,7 +282,9 @@ def _reads(app: FaustApp) -> Reasons:
 
 
 @asynccontextmanager
-async def _running_app(app: FaustApp, on_fatal: Callable[[BaseException], None]) -> AsyncIterator[None]:
+async def _running_app(
+    app: FaustApp, on_fatal: Callable[[BaseException], None], start_timeout_s: float
+) -> AsyncIterator[None]:
     """A started Faust app; a crash of any of its services is fatal, for Faust alone would only stop quietly."""
 
     async def watch() -> None:
@@ -290,6 +292,7 @@ async def _running_app(app: FaustApp, on_fatal: Callable[[BaseException], None])
         on_fatal(app.crash_reason or MemostreamError(f"the Faust app {app.conf.id} stopped by itself"))
 
     watcher: asyncio.Task[None] | None = None
+    app.start_timeout_s = start_timeout_s
     try:
         await app.start()
         watcher = asyncio.create_task(watch())

@@ -27,7 +27,7 @@ class FailingApp:
 async def test_an_app_that_fails_half_way_is_stopped_for_its_thread_would_keep_the_process_alive() -> None:
     app = FailingApp()
     with pytest.raises(ConnectionError):
-        async with _running_app(cast(Any, app), lambda _: None):
+        async with _running_app(cast(Any, app), lambda _: None, 0.0):
             raise AssertionError("it did not start")
     assert app.stopped
 
