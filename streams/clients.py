@@ -20,6 +20,7 @@ from aiokafka.structs import RecordMetadata
 
 from schemas.errors import ConfigurationError, LeaseLost, RetryLater
 from schemas.settings import KafkaSettings
+from streams.header_names import read_any_header_names
 
 # Twice max_blob_bytes by default, and room for headers; the topic's own limit is what counts.
 MAX_REQUEST_BYTES = 8 * (1 << 20)
@@ -46,17 +47,19 @@ def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
 
 def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKafkaConsumer:
     """A consumer that is not yet started; without a group unless `group_id` is given, commits nothing by itself."""
-    return AIOKafkaConsumer(
-        *topics,
-        **settings.client_options(),
-        **{
-            "group_id": None,
-            "isolation_level": "read_committed",
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            "max_partition_fetch_bytes": 4 * (1 << 20),
-            **options,
-        },
+    return read_any_header_names(
+        AIOKafkaConsumer(
+            *topics,
+            **settings.client_options(),
+            **{
+                "group_id": None,
+                "isolation_level": "read_committed",
+                "enable_auto_commit": False,
+                "auto_offset_reset": "earliest",
+                "max_partition_fetch_bytes": 4 * (1 << 20),
+                **options,
+            },
+        )
     )
 
 

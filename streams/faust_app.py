@@ -21,6 +21,7 @@ from yarl import URL
 
 from schemas.settings import KafkaSettings
 from streams.clients import MAX_REQUEST_BYTES, translated
+from streams.header_names import read_any_header_names
 from streams.starting import patiently
 from streams.stopping import FAREWELL_S
 
@@ -52,7 +53,7 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
         _wait_for_brokers(consumer._client, self.app)  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_max_wait_ms = int(MAX_FETCH_WAIT_S * 1000)  # noqa: SLF001
-        return consumer
+        return read_any_header_names(consumer)
 
     async def stop(self) -> None:
         """Close the loop, too, of a thread that was never started, for only the thread would."""

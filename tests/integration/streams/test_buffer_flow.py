@@ -23,6 +23,7 @@ from streams.topics import Topics, ensure_topics, partition_counts, partition_fo
 from streams.worker import EXIT_FATAL, run_worker
 from tests.support.buffer_step import chat, flush
 from tests.support.buffer_worker import ROLE, read_all, running_worker, until_all_read, worker_settings
+from tests.support.odd_headers import CODECS, NoText, send_batch
 
 PARTITIONS = 4
 POLL_S = 0.1
@@ -166,6 +167,36 @@ async def test_bad_records_are_dead_letters_as_they_were_and_later_records_flow_
     assert found == BAD
     assert len(letters) == len(BAD) + 1
     assert await texts_by_user(settings.kafka) == {"u1": ["first", "last"]}
+
+
+async def test_a_header_whose_name_is_no_utf8_stops_neither_its_record_nor_those_beside_it(
+    settings: Settings, topics: Topics
+) -> None:
+    odd: list[tuple[str, bytes]] = [(NoText(b"trace\xff"), b"\x00\xff")]
+    for user_id in CODECS:
+        key, partition = user_id.encode(), partition_for(user_id.encode(), PARTITIONS)
+        values = [orjson.dumps(chat(text, user_id=user_id)) for text in ("before", "itself", "elsewhere", "after")]
+        records = [(key, values[0], []), (key, values[1], odd), (key, b"no json", odd), (key, values[3], [])]
+        await send_batch(settings.kafka, topics.chat_messages, partition, records, user_id)
+        misplaced = [(key, values[2], odd)]
+        await send_batch(settings.kafka, topics.chat_messages, (partition + 1) % PARTITIONS, misplaced, user_id)
+
+    async with running_worker(settings) as worker:
+        await until_all_read(settings.kafka)
+        await send(settings.kafka, [flush(user_id) for user_id in CODECS])
+        await until_all_read(settings.kafka)
+        assert not worker.done()
+
+    expected = Counter(["before", "itself", "after", "elsewhere"])
+    texts = await texts_by_user(settings.kafka)
+    assert {user_id: Counter(found) for user_id, found in texts.items()} == dict.fromkeys(CODECS, expected)
+    letters = await read_all(settings.kafka, topics.dead_letters)
+    assert Counter((letter.key, letter.value) for letter in letters) == Counter(
+        (user_id.encode(), b"no json") for user_id in CODECS
+    )
+    for letter in letters:
+        assert letter.headers[0] == ("trace\\xff", b"\x00\xff")
+        assert dict(letter.headers)[names.ERROR_REASON] == b"invalid-json"
 
 
 async def test_a_record_that_only_compression_let_in_is_parked_without_its_bytes(
