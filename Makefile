@@ -123,9 +123,9 @@ docs-serve: $(DEV) ## Serve the documentation at http://127.0.0.1:8000 while its
 
 .PHONY: lock
 lock: ## Write the three lock files anew from pyproject.toml (needs uv; ARGS=--upgrade takes newer versions)
-	$(LOCK) --extra embedded --extra build --extra dev $(ARGS) --output-file requirements-dev.txt
-	$(LOCK) --extra embedded --extra build --constraint requirements-dev.txt $(ARGS) --output-file requirements.txt
-	$(LOCK) --extra build --constraint requirements-dev.txt $(ARGS) --output-file requirements-worker.txt
+	$(LOCK) --extra embedded --extra tracing --extra build --extra dev $(ARGS) --output-file requirements-dev.txt
+	$(LOCK) --extra embedded --extra tracing --extra build --constraint requirements-dev.txt $(ARGS) --output-file requirements.txt
+	$(LOCK) --extra tracing --extra build --constraint requirements-dev.txt $(ARGS) --output-file requirements-worker.txt
 
 .PHONY: clean
 clean: ## Remove the environment and all caches, but no data
