@@ -13,11 +13,13 @@ from agents.counting import count_units
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import HEALTH_PART, Endpoint
 from agents.faults import CUT_DIFFERENTLY, Findings, Parked, UserKey, split_messages, units_behind
+from agents.tracing import attempt_span, transaction_span
 from schemas.conversation import messages_of
 from schemas.errors import EndpointRefused, InvalidRecord, RetryLater
 from schemas.images import UNSUPPORTED_CONTENT
 from schemas.memory import Extraction, MemoryUpdate, Profile
 from schemas.profile_schema import ProfilePolicy
+from schemas.tracing import OUTCOME, Span
 from schemas.windows import Position, Unit, Window
 from storage.applying import Application, ParkedUnit, ProfileMoved, UnitsMoved, apply
 from storage.errors import translated
@@ -138,6 +140,17 @@ class Applier:
 
         `attempts` counts this one; `in_transaction` is run inside the transaction, after everything else.
         """
+        with attempt_span(self._deps.tracer, windows, attempts) as span:
+            await self._attempt(user, windows, attempts, in_transaction, span)
+
+    async def _attempt(
+        self,
+        user: UserKey,
+        windows: Sequence[tuple[Window, Position]],
+        attempts: int,
+        in_transaction: InTransaction,
+        span: Span,
+    ) -> None:
         meter = Meter(self._deps.clock.new_id())
         begin_s = self._deps.clock.monotonic()
         outcome: UsageOutcome | None = "stopped"
@@ -157,6 +170,7 @@ class Applier:
             duration_s = self._deps.clock.monotonic() - begin_s
             ended_as = outcome or meter.ended_as
             self._deps.metrics.observe("memostream_extraction_duration_seconds", duration_s, outcome=ended_as)
+            span.note({OUTCOME: ended_as})
             # Also when it is cancelled: what was spent was spent.
             if outcome is not None and not meter.is_empty:
                 ended = self._accounts.attempt(meter, user, [window for window, _ in windows], outcome)
@@ -278,7 +292,7 @@ class Applier:
 
     async def _commit(self, application: Application, attempt: Attempt | None, in_transaction: InTransaction) -> None:
         clock = self._deps.clock
-        with translated("applying windows"):
+        with translated("applying windows"), transaction_span(self._deps.tracer, application.update):
             async with self._deps.engine.begin() as connection:
                 await apply(connection, application, clock.now(), clock.new_id)
                 if attempt is not None:

@@ -18,6 +18,7 @@ from schemas.metrics import NO_METRICS, Metrics
 from schemas.prices import PriceSettings
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
+from schemas.tracing import NO_TRACER, Tracer
 from streams.tracker import Partition
 
 
@@ -73,6 +74,7 @@ class ExtractionDeps:
     prices: PriceSettings = field(default_factory=PriceSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     metrics: Metrics = NO_METRICS
+    tracer: Tracer = NO_TRACER
     commit_interval_s: float = 1.0
     hold_poll_s: float = 1.0
     # Renewed while its extraction runs; a dead worker's held users wait for so long.

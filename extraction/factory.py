@@ -11,6 +11,7 @@ from schemas.memory import ExtractorIdentity
 from schemas.metrics import NO_METRICS, Metrics
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import Settings
+from schemas.tracing import NO_TRACER, Tracer
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
@@ -26,13 +27,14 @@ def create_extractor(
     embedder: Embedder | None = None,
     http: "AsyncClient | None" = None,
     metrics: Metrics = NO_METRICS,
+    tracer: Tracer = NO_TRACER,
 ) -> Extractor:
     """The extractor of `extraction.provider`; opens no connection. Raises ConfigurationError.
 
     It closes its embedder: the one that it is given, else one of its own. `http` stands in for the client that
     requests are sent by, so that a model may be part of the process.
     """
-    embedder = embedder or create_embedder(settings, http, metrics)
+    embedder = embedder or create_embedder(settings, http, metrics, tracer)
     # A provider's imports take up to a second, so only those of the chosen one are made.
     if settings.extraction.provider == "offline":
         from extraction.offline.provider import OfflineSteps, offline_identity
@@ -53,9 +55,9 @@ def create_extractor(
         return ExtractorIdentity("openai", EXTRACTION_VERSION, llm.model, prompt_hash(policy))
 
     gate = Gate(Limits(llm.concurrency, llm.requests_per_minute, llm.tokens_per_minute))
-    chat = ChatEndpoint(client, llm, llm.model, gate, metrics)
+    chat = ChatEndpoint(client, llm, llm.model, gate, metrics, tracer)
     # Another model may take another form of answers; the limits are those of the endpoint.
-    tidier = chat if llm.summary_model is None else ChatEndpoint(client, llm, llm.summary_model, gate, metrics)
+    tidier = chat if llm.summary_model is None else ChatEndpoint(client, llm, llm.summary_model, gate, metrics, tracer)
     return Pipeline(identity, EndpointSteps(chat, tidier), embedder)
 
 
@@ -79,7 +81,10 @@ def create_reader(settings: Settings, metrics: Metrics = NO_METRICS) -> ReadingM
 
 
 def create_embedder(
-    settings: Settings, http: "AsyncClient | None" = None, metrics: Metrics = NO_METRICS
+    settings: Settings,
+    http: "AsyncClient | None" = None,
+    metrics: Metrics = NO_METRICS,
+    tracer: Tracer = NO_TRACER,
 ) -> Embedder | None:
     """The embedder of the same provider; None where `embedding.enabled` is false. Raises ConfigurationError.
 
@@ -121,6 +126,7 @@ def create_embedder(
         gate,
         embedding.api,
         metrics=metrics,
+        tracer=tracer,
     )
 
 

@@ -81,6 +81,11 @@ class WorkerSettings(Section):
         None,
         description="Where the gateway reaches it, if not at the address by which this machine reaches the broker.",
     )
+    traces: bool = Field(
+        False,
+        description="Send OpenTelemetry spans by OTLP over HTTP; where to, as what and how many of them, the variables "
+        "OTEL_* say. It needs the extra tracing, which the image has.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="How a line looks; auto is console on a terminal, else json."

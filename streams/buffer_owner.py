@@ -13,6 +13,7 @@ from schemas.identity import derived_uuid
 from schemas.metrics import NO_METRICS
 from schemas.records import Command
 from schemas.settings import BufferSettings, KafkaSettings
+from schemas.tracing import consuming
 from streams.buffer_codec import HeadKey
 from streams.buffer_memory import BufferMemory, User
 from streams.buffer_state import PartitionState
@@ -54,6 +55,7 @@ class BufferOwner(PartitionOwner):
         )
         super().__init__(place, settings, transactions, on_lost, on_fatal)
         self._metrics = metrics or StageMetrics(NO_METRICS, "buffer")
+        self._about = consuming(place.topic, place.partition, context.group)
         self._kafka = kafka
         self._context = context
         self._store = store
@@ -121,7 +123,7 @@ class BufferOwner(PartitionOwner):
         log.debug("buffer.committed", partition=self.place.partition, **effects.counts)
 
     async def _send(self, state: PartitionState, effects: Effects, next_offset: int | None) -> None:
-        with self._metrics.transaction(effects.counts):
+        with self._metrics.transaction(effects.counts, self._about, effects.traces):
             changelog_end = await self._transactions.commit(effects.outgoing, next_offset, state.pending)
         # Nothing is awaited between the broker's answer and this write, so a revocation cannot come between.
         if changelog_end is not None:

@@ -6,7 +6,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from schemas.buffer_views import ClosedBlob, ClosedWindow, ParkedRecord
-from schemas.envelope import open_value
+from schemas.envelope import Opened, open_value, trace_of
 from schemas.errors import InvalidRecord
 from schemas.identity import window_id
 from schemas.records import BLOB_TYPES, Blob, BlobType, Command, parse_record
@@ -60,6 +60,7 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
     if record.value is None:
         effects.counts["null"] += 1
         return
+    opened: Opened | None = None
     decoded: Blob | Command | None = None
     try:
         origin = origin_of(record)
@@ -69,6 +70,7 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
                 f"the value has {len(record.value)} bytes, buffer.max_blob_bytes is {context.max_blob_bytes}",
             )
         opened = open_value(record.value, record.headers)
+        effects.note_trace(opened.trace)
         decoded = parse_record(opened.document)
         key = decoded.user_id.encode()
         partition = partition_for(key, context.partitions)
@@ -83,6 +85,8 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
         else:
             _handle_blob(record, origin, decoded, opened.trace, state, context, effects)
     except InvalidRecord as error:
+        if opened is None:
+            effects.note_trace(trace_of(record.headers))
         effects.outgoing.append(
             dead_letter(record, error, stage=STAGE, group=context.group, max_blob_bytes=context.max_blob_bytes)
         )

@@ -9,6 +9,7 @@ from schemas.mapping import IngestSource
 from schemas.mapping_fields import compile_source
 from schemas.metrics import NO_METRICS
 from schemas.settings import BufferSettings, KafkaSettings
+from schemas.tracing import consuming
 from streams.ingest_records import IngestContext, ingest
 from streams.partition_owner import OnFatal, OnLost, PartitionOwner
 from streams.raw_records import Effects, RawRecord
@@ -37,6 +38,7 @@ class IngestOwner(PartitionOwner):
         super().__init__(place, settings, transactions, on_lost, on_fatal)
         self._context = context
         self._metrics = metrics
+        self._about = consuming(place.topic, place.partition, context.group)
 
     async def open(self) -> None:
         await super().open()
@@ -46,7 +48,7 @@ class IngestOwner(PartitionOwner):
         ingest(record, self._context, effects)
 
     async def _commit(self, effects: Effects, next_offset: int | None) -> None:
-        with self._metrics.transaction(effects.counts):
+        with self._metrics.transaction(effects.counts, self._about, effects.traces):
             await self._transactions.commit(effects.outgoing, next_offset)
         log.debug("ingest.committed", topic=self.place.topic, partition=self.place.partition, **effects.counts)
 

@@ -38,6 +38,8 @@ def ingest(record: RawRecord, context: IngestContext, effects: Effects) -> None:
     if record.value is None:
         effects.counts["null"] += 1
         return
+    trace = trace_of(record.headers)
+    effects.note_trace(trace)
     try:
         origin = origin_of(record) or record.position
         mapped = map_record(record, record.value, origin, context.mapping, context.max_blob_bytes)
@@ -46,7 +48,7 @@ def ingest(record: RawRecord, context: IngestContext, effects: Effects) -> None:
         effects.counts["parked"] += 1
         effects.counts[f"letter.{error.reason}"] += 1
         return
-    headers = origin_headers(origin) + trace_of(record.headers).headers()
+    headers = origin_headers(origin) + trace.headers()
     for blob in mapped.blobs:
         effects.outgoing.append(Outgoing("chat_messages", blob.blob.user_id.encode(), blob.value, headers=headers))
     if mapped.refusals:

@@ -14,7 +14,17 @@ from streams.log_privacy import LibraryFilter, withhold_texts
 # All events of ours go through it; every other logger is a library's.
 OWN_LOGGER: Final = "memostream"
 # What these say at warning is their daily business (a rebalance, a retried produce request); errors remain.
-QUIET_LOGGERS: Final = ("aiokafka", "faust", "mode", "alembic", "httpx", "httpx2", "openai", "streams.faust_app")
+QUIET_LOGGERS: Final = (
+    "aiokafka",
+    "faust",
+    "mode",
+    "alembic",
+    "httpx",
+    "httpx2",
+    "openai",
+    "opentelemetry",
+    "streams.faust_app",
+)
 # While a broker is away, aiokafka's clients report it hundreds of times a second.
 REPEAT_AFTER_S: Final = 10.0
 

@@ -1,11 +1,12 @@
-"""What a worker shows of itself: its metrics, how far each role is behind, and which role stands still."""
+"""What a worker shows of itself: metrics, spans, how far each role is behind, and which role stands still."""
 
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from schemas.errors import MemostreamError
-from schemas.settings import Settings
+from schemas.errors import ConfigurationError, MemostreamError
+from schemas.settings import Settings, WorkerSettings
+from schemas.tracing import NO_TRACER, Tracer
 from storage.backlogs import BacklogGauges
 from storage.probing import Reasons
 from streams.buffer_depth import BufferDepth
@@ -16,20 +17,25 @@ from streams.owned_buffers import OwnedBuffers
 from streams.prometheus import PrometheusMetrics
 from streams.relay import Relay
 from streams.role_lags import LagGauges, RoleLag
-from streams.stage_metrics import StageMetrics
+from streams.stage_metrics import Stage, StageMetrics
 
 
 class Observer:
     """One for each worker. Roles are shown once they are given here."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracer: Tracer) -> None:
         self.metrics = PrometheusMetrics()
+        self.tracer = tracer
         self.progress = ProgressWatch(self.metrics, settings.worker.stalled_after_s)
         self.loop_lag = LoopLag(self.metrics)
         self._kafka = settings.kafka
         self._lags = LagGauges(self.metrics)
         for source in (self.loop_lag.show, self._lags.show, self.progress.show):
             self.metrics.scraped_from(source)
+
+    def stage(self, name: Stage) -> StageMetrics:
+        """For a stage that writes Kafka in transactions."""
+        return StageMetrics(self.metrics, name, tracer=self.tracer)
 
     def see_database(self, engine: AsyncEngine) -> None:
         self.metrics.scraped_from(BacklogGauges(engine, self.metrics).show)
@@ -89,6 +95,21 @@ class Observer:
 
         self._lags.watch(role, app, lag)
         self.progress.watch(role, look)
+
+
+def create_tracer(settings: WorkerSettings, instance: str) -> Tracer:
+    """The tracer of `worker.traces`; opens no connection. Raises ConfigurationError where the SDK is missing."""
+    if not settings.traces:
+        return NO_TRACER
+    # The import takes a tenth of a second, and needs an extra.
+    try:
+        from streams.opentelemetry import otlp_tracer
+    except ImportError as error:
+        raise ConfigurationError(
+            f"worker.traces: true needs what is not installed ({error.name}): pip install 'memostream[tracing]', "
+            "or set it to false"
+        ) from error
+    return otlp_tracer(instance)
 
 
 async def _nothing() -> str | None:

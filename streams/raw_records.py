@@ -10,6 +10,7 @@ from schemas.errors import InvalidRecord
 from schemas.headers import Headers
 from schemas.identity import position_blob_id
 from schemas.records import MAX_ID_BYTES, check_id
+from schemas.trace import Trace
 from schemas.windows import Position
 from streams.buffer_memory import Outcome
 
@@ -64,11 +65,19 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Effects:
-    """What a batch sends beside its changelog records, what it counts, and what those who wait for it are told."""
+    """What a batch sends beside its changelog records, what it counts, and what those who wait for it are told.
+
+    `traces` are those that its records stand in.
+    """
 
     outgoing: list[Outgoing] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     outcomes: list[Outcome] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
+
+    def note_trace(self, trace: Trace) -> None:
+        if trace:
+            self.traces.append(trace)
 
 
 def dead_letter(

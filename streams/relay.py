@@ -5,6 +5,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,13 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from schemas.errors import LeaseLost, RetryLater
 from schemas.metrics import NO_METRICS
 from schemas.settings import KafkaSettings, RelaySettings
+from schemas.trace import TRACEPARENT, TRACESTATE, valid_trace
+from schemas.tracing import sending
 from storage import leases, outbox
 from storage.errors import translated
 from storage.listening import listen
 from storage.outbox import OutboxRow
-from streams.relay_publisher import RecordRefused, ShardPublisher
-from streams.stage_metrics import StageMetrics
+from streams.relay_publisher import RecordRefused, ShardPublisher, topic_of
+from streams.stage_metrics import ROW, StageMetrics
 from streams.stopping import FAREWELL_S
+from streams.topics import Topics
 
 log = structlog.get_logger()
 
@@ -198,7 +202,7 @@ class Relay:
                     await _wait(shard.wakeup, self._settings.poll_interval_s)
                     continue
                 try:
-                    with self._metrics.transaction(Counter(f"row.{row.aggregate_type}" for row in rows), len(rows)):
+                    with self._published(rows):
                         await publisher.publish(rows)
                 except RecordRefused:
                     self._narrow(shard, rows)
@@ -208,6 +212,13 @@ class Relay:
                 shard.failures = 0
         finally:
             self._in_background(self._close(publisher, shard.number))
+
+    def _published(self, rows: list[OutboxRow]) -> AbstractContextManager[None]:
+        topics = Topics(self._kafka.topic_prefix)
+        about = sending(topic_of(topics, row.aggregate_type) for row in rows)
+        traces = (valid_trace(row.headers.get(TRACEPARENT), row.headers.get(TRACESTATE)) for row in rows)
+        counts = Counter(f"{ROW}{row.aggregate_type}" for row in rows)
+        return self._metrics.transaction(counts, about, filter(None, traces), len(rows))
 
     async def _read(self, shard: _Shard) -> list[OutboxRow]:
         now = self._monotonic()

@@ -1,13 +1,15 @@
-"""What a stage counts that writes Kafka in transactions: once for each, whatever it holds."""
+"""What a stage counts and traces that writes Kafka in transactions: once for each, whatever it holds."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Literal
 
 from schemas.errors import LeaseLost, MemostreamError
 from schemas.metrics import Metrics
+from schemas.trace import Trace
+from schemas.tracing import DESTINATION, MESSAGE_COUNT, NO_TRACER, OPERATION_NAME, OURS, Attributes, SpanKind, Tracer
 
 Stage = Literal["ingest", "buffer", "relay"]
 
@@ -23,15 +25,36 @@ MAPPED: Final = "mapped"
 class StageMetrics:
     """Of one stage of a worker, shared by its partitions or shards. `moved` grows with each sign of progress."""
 
-    def __init__(self, metrics: Metrics, stage: Stage, monotonic: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        stage: Stage,
+        monotonic: Callable[[], float] = time.perf_counter,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self.metrics = metrics
         self.moved = 0
+        self._tracer = tracer
         self._stage = stage
         self._monotonic = monotonic
 
     @contextmanager
-    def transaction(self, counts: Mapping[str, int], records: int | None = None) -> Iterator[None]:
-        """Around a commit; `counts` are those of its effects, and count only once it is done."""
+    def transaction(
+        self, counts: Mapping[str, int], about: Attributes, traces: Iterable[Trace], records: int | None = None
+    ) -> Iterator[None]:
+        """Around a commit; `counts` are those of its effects, and count only once it is done.
+
+        Its span has the attributes `about`, and is linked to `traces`.
+        """
+        size = counts.get(RECORDS, 0) if records is None else records
+        name = f"{about[OPERATION_NAME]} {about.get(DESTINATION, self._stage)}"
+        kind: SpanKind = "producer" if self._stage == "relay" else "consumer"
+        with self._tracer.span(kind, name, {**about, MESSAGE_COUNT: size}, traces) as span, self._counted(counts, size):
+            yield
+            span.note({f"{OURS}{what}": count for what, count in counts.items() if what != RECORDS})
+
+    @contextmanager
+    def _counted(self, counts: Mapping[str, int], size: int) -> Iterator[None]:
         begin_s = self._monotonic()
         try:
             yield
@@ -47,7 +70,6 @@ class StageMetrics:
         self.moved += 1
         self._ended("committed")
         self.metrics.observe("memostream_transaction_duration_seconds", self._monotonic() - begin_s, stage=self._stage)
-        size = counts.get(RECORDS, 0) if records is None else records
         self.metrics.observe("memostream_transaction_records", size, stage=self._stage)
         for name, count in counts.items():
             self._count(name, count)

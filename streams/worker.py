@@ -21,6 +21,7 @@ from schemas.errors import ConfigurationError, MemostreamError
 from schemas.health import Health
 from schemas.settings import Settings
 from schemas.tokens import token_counter
+from schemas.tracing import Tracer
 from storage.database import create_engine
 from storage.migrate import migrate
 from storage.partitions import keep_unit_partitions
@@ -39,10 +40,9 @@ from streams.health import (
     watch_state,
 )
 from streams.ingest_sources import check_sources, source_partitions
-from streams.observing import Observer
+from streams.observing import Observer, create_tracer
 from streams.offsets import end_offsets
 from streams.relay import Relay
-from streams.stage_metrics import StageMetrics
 from streams.starting import patiently
 from streams.stopping import FAREWELL_S, Parts, done_before, running, side_by_side
 from streams.topics import Topics, ensure_topics
@@ -65,18 +65,22 @@ async def run_worker(
     stop: asyncio.Event | None = None,
     model_http: "AsyncClient | None" = None,
     parts: Parts | None = None,
+    tracer: Tracer | None = None,
 ) -> int:
     """Run until `stop` is set (returns 0) or until something unexpected happens anywhere (returns 1).
 
     Nothing later than the failing record is acknowledged in either case. Raises ConfigurationError before joining any
     group when topics, database or settings do not fit. `model_http` sends the requests to models, None for a client
-    of the settings. `parts` tells what is running, also while it stops.
+    of the settings. `parts` tells what is running, also while it stops. `tracer` is closed at the end, None for that
+    of the settings.
     """
     if not roles or roles - ROLES:
         raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}, not {', '.join(sorted(roles))}")
     stop, parts = stop or asyncio.Event(), parts or Parts()
     failures: list[BaseException] = []
-    observer = Observer(settings)
+    check_sources(settings)
+    worker_name = f"{socket.gethostname()}-{os.getpid()}"
+    observer = Observer(settings, tracer or create_tracer(settings.worker, worker_name))
     health = WorkerHealth(roles, lambda: observer.progress.stalled)
 
     def on_fatal(error: BaseException) -> None:
@@ -88,16 +92,16 @@ async def run_worker(
 
     if settings.without_effect:
         log.warning("settings.without_effect", reasons=list(settings.without_effect))
-    check_sources(settings)
     engine = create_engine(settings.storage)
     async with AsyncExitStack() as stack:
         stack.enter_context(parts.running_as("worker"))
-        stack.push_async_callback(_disposed, engine)
+        # Side by side, since each may wait for a server that is away.
+        stack.push_async_callback(_farewell, engine, observer.tracer)
         # First, so that a start that takes long is seen to be alive.
         await stack.enter_async_context(serve_probes(settings.worker, health, observer.metrics))
         await stack.enter_async_context(running(observer.loop_lag.run(), on_fatal))
         await stack.enter_async_context(running(observer.progress.run(), on_fatal))
-        starting = _start(stack, settings, engine, roles, on_fatal, health, model_http, observer, parts)
+        starting = _start(stack, settings, engine, roles, on_fatal, health, worker_name, model_http, observer, parts)
         if await done_before(stop, starting):
             await stop.wait()
         health.stop()
@@ -112,11 +116,11 @@ async def _start(
     roles: frozenset[str],
     on_fatal: Callable[[BaseException], None],
     health: WorkerHealth,
+    worker_name: str,
     model_http: "AsyncClient | None",
     observer: Observer,
     parts: Parts,
 ) -> None:
-    worker_name = f"{socket.gethostname()}-{os.getpid()}"
     sources = settings.ingest.sources if "ingest" in roles else ()
     patience_s = settings.worker.start_timeout_s
     source_counts = await patiently(lambda: source_partitions(settings.kafka, sources), patience_s)
@@ -127,7 +131,7 @@ async def _start(
     if "relay" in roles:
         # Left when the others have stopped, for it publishes what they wrote.
         stack.enter_context(parts.running_as("relay"))
-        stage = StageMetrics(observer.metrics, "relay")
+        stage = observer.stage("relay")
         relay = Relay(engine, settings.kafka, settings.relay, worker_name, metrics=stage)
         await stack.enter_async_context(running(relay.run(), on_fatal, relay.stop, FAREWELL_S))
         observer.see_relay(relay, stage, watch_broker(settings.kafka))
@@ -143,7 +147,7 @@ async def _start(
     if "buffer" in roles:
         service = await _enter_buffer_role(stages.stack("buffer"), settings, partitions, on_fatal, health, observer)
     if source_counts:
-        stage = StageMetrics(observer.metrics, "ingest")
+        stage = observer.stage("ingest")
         app = create_ingest_app(settings, source_counts, on_fatal, stage)
         await stages.stack("ingest").enter_async_context(_running_app(app, on_fatal, settings.worker.start_timeout_s))
         observer.see_stage("ingest", app, stage)
@@ -188,7 +192,7 @@ async def _enter_buffer_role(
     )
     # Before the app, which tells the other members of its group where this worker is asked.
     service = await stack.enter_async_context(serve_buffers(settings.worker, settings.kafka))
-    stage = StageMetrics(observer.metrics, "buffer")
+    stage = observer.stage("buffer")
     app, buffers = create_buffer_app(
         settings.kafka, settings.buffer, partitions, count_tokens, on_fatal, service.url, stage
     )
@@ -228,8 +232,8 @@ async def _enter_extraction_role(
     observer: Observer,
 ) -> None:
     # One for both, for what may be asked of the endpoint is limited by it.
-    embedder = create_embedder(settings, model_http, observer.metrics)
-    extractor = create_extractor(settings, embedder, model_http, observer.metrics)
+    embedder = create_embedder(settings, model_http, observer.metrics, observer.tracer)
+    extractor = create_extractor(settings, embedder, model_http, observer.metrics, observer.tracer)
     stack.push_async_callback(extractor.close)
     if settings.extraction.provider == "offline":
         log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
@@ -255,6 +259,7 @@ async def _enter_extraction_role(
         prices=settings.prices,
         budget=settings.budget,
         metrics=observer.metrics,
+        tracer=observer.tracer,
     )
     intake = extraction.register(app, topics.extraction_windows, partitions, deps)
     if embedder is not None:
@@ -268,6 +273,10 @@ async def _enter_extraction_role(
         database=watch_database(engine),
     )
     health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
+
+
+async def _farewell(engine: AsyncEngine, tracer: Tracer) -> None:
+    await asyncio.gather(_disposed(engine), tracer.close())
 
 
 async def _disposed(engine: AsyncEngine) -> None:

@@ -22,6 +22,7 @@ from schemas.memory import Usage
 from schemas.metrics import NO_METRICS, Metrics
 from schemas.settings import LLMSettings
 from schemas.tokens import estimate_tokens
+from schemas.tracing import NO_TRACER, Tracer
 
 ReplyFormat = Literal["json_schema", "json_object", "plain"]
 Refused = openai.BadRequestError | openai.UnprocessableEntityError
@@ -54,6 +55,7 @@ class ChatEndpoint:
     model: str
     gate: Gate
     metrics: Metrics = NO_METRICS
+    tracer: Tracer = NO_TRACER
     dialect: Dialect = field(default_factory=Dialect)
     _is_known: bool = field(default=False, init=False)
     _learning: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -158,7 +160,7 @@ class ChatEndpoint:
         elif dialect.reply_format == "json_object":
             request["response_format"] = {"type": "json_object"}
         # Not by the SDK's method for chats, which takes longer to look through schema and prompt than to send them.
-        with counted_call(self.metrics, self.model, prompt.model.step):
+        with counted_call(self.metrics, self.tracer, self.model, prompt.model.step):
             return await call(
                 lambda: self.client.post(
                     "/chat/completions", cast_to=ChatCompletion, body=request | self.settings.extra_body

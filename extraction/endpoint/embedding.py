@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from openai.types import CreateEmbeddingResponse
 
 from extraction.endpoint.client import Answered, call, token_count
-from extraction.endpoint.counting import counted_call
+from extraction.endpoint.counting import EMBED, counted_call
 from extraction.endpoint.failures import translate
 from extraction.endpoint.limits import Gate
 from schemas.errors import (
@@ -27,12 +27,12 @@ from schemas.errors import (
 from schemas.memory import Usage
 from schemas.metrics import NO_METRICS, Metrics
 from schemas.tokens import estimate_tokens
+from schemas.tracing import NO_TRACER, Tracer
 
 # Models that can shorten their vectors; others refuse the parameter.
 _SHORTENED: Final = "text-embedding-3"
 # What is too long though it has less than this is so for another reason.
 SMALLEST_TEXT_CHARACTERS: Final = 64
-STEP: Final = "embed"
 
 
 @dataclass(slots=True)
@@ -47,6 +47,7 @@ class EndpointEmbedder:
     api: Literal["openai", "jina"] = "openai"
     takes_base64: bool = True
     metrics: Metrics = NO_METRICS
+    tracer: Tracer = NO_TRACER
 
     async def embed(self, texts: Sequence[str], *, are_questions: bool = False) -> tuple[NDArray[np.float32], Usage]:
         """As Embedder's; of a text that is too long for the model, the vector is that of its beginning."""
@@ -114,7 +115,7 @@ class EndpointEmbedder:
             if self.model.startswith(_SHORTENED):
                 request["dimensions"] = self.dimension
         # Not by the SDK's method for embeddings, which sends a format of its own where we send none.
-        with counted_call(self.metrics, self.model, STEP):
+        with counted_call(self.metrics, self.tracer, self.model, EMBED):
             return await call(
                 lambda: self.client.post("/embeddings", cast_to=CreateEmbeddingResponse, body=request),
                 self.max_retries,

@@ -15,6 +15,7 @@ from aiokafka.structs import ConsumerRecord
 from pydantic import SecretStr
 
 from schemas.settings import BufferSettings, KafkaSettings, Settings, StorageSettings
+from schemas.tracing import Tracer
 from streams.clients import consumer
 from streams.topics import Topics
 from streams.worker import run_worker
@@ -53,10 +54,12 @@ def worker_settings(
 
 
 @asynccontextmanager
-async def running_worker(settings: Settings, roles: frozenset[str] = ROLE) -> AsyncIterator["asyncio.Task[int]"]:
+async def running_worker(
+    settings: Settings, roles: frozenset[str] = ROLE, tracer: Tracer | None = None
+) -> AsyncIterator["asyncio.Task[int]"]:
     """A worker on this loop, stopped on leaving; the task returns its exit code."""
     stop = asyncio.Event()
-    task = asyncio.create_task(run_worker(settings, roles, stop))
+    task = asyncio.create_task(run_worker(settings, roles, stop, tracer=tracer))
     try:
         yield task
     finally:

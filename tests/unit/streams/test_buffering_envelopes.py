@@ -204,3 +204,19 @@ def test_a_window_of_before_traces_is_read(new_run: NewRun) -> None:
     window = decode_window(run.sent[0].value)
     assert isinstance(window, Window)
     assert window.units[0].trace == NO_TRACE
+
+
+def test_a_batch_is_linked_to_every_traced_record_also_to_duplicates_commands_and_what_is_parked_unread(
+    new_run: NewRun,
+) -> None:
+    run = new_run()
+    effects = run.commit(
+        [
+            raw(chat("hello", id="b1"), 0, headers=traced(1, "a=1")),
+            raw(chat("hello", id="b1"), 1, headers=traced(2)),
+            raw(chat("without"), 2),
+            raw(b"no JSON", 3, headers=traced(3)),
+            raw(flush(), 4, headers=traced(4)),
+        ]
+    )
+    assert effects.traces == [Trace(parent(1), "a=1"), Trace(parent(2)), Trace(parent(3)), Trace(parent(4))]

@@ -11,6 +11,7 @@ from schemas.headers import Headers
 from schemas.identity import item_blob_id, position_blob_id
 from schemas.mapping import IngestSource
 from schemas.mapping_fields import compile_source
+from schemas.trace import Trace
 from streams.ingest_records import LISTED_ITEMS, IngestContext, ingest
 from streams.raw_records import Effects, Outgoing, RawRecord, origin_of
 from tests.support.buffer_step import START_MS
@@ -205,3 +206,9 @@ def test_the_buffer_reads_the_origin_that_is_written() -> None:
     (outgoing,) = effects_of(raw, source()).outgoing
     arrived = RawRecord("chat-messages", 0, 0, START_MS + 9, outgoing.key, outgoing.value, outgoing.headers)
     assert origin_of(arrived) == raw.position
+
+
+@pytest.mark.parametrize("value", [ticket(("customer", "hi")), b"no JSON"])
+def test_a_batch_is_linked_to_mapped_and_to_parked_records(value: Any) -> None:
+    effects = effects_of(record(value, headers=(("traceparent", TRACEPARENT),)), source(TICKETS))
+    assert effects.traces == [Trace(TRACEPARENT.decode())]
