@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from extraction.compact import LongMemo, Shortened, long_memos, refuse_late, shorten_entries
 from extraction.drafts import Draft, changes_of
@@ -15,6 +15,9 @@ from schemas.conversation import Message
 from schemas.errors import ContentRejected, ContextTooLong, MemostreamError
 from schemas.memory import Extraction, ExtractorIdentity, MemoryUpdate, Profile, Usage, slot_text
 from schemas.profile_schema import ProfilePolicy
+
+# How long an answer is waited for that nobody needs any more.
+LATE_ANSWER_S: Final = 1.0
 
 Answers = TypeVar("Answers", bound=Sequence[object])
 
@@ -70,8 +73,9 @@ class Pipeline:
         embedding = asyncio.create_task(self._embed(extraction, plan, meter))
         tasks = (settling, embedding)
         try:
-            # Where one call fails, the other's answer would be thrown away, so it is not waited for.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            # Where one call fails, the other's answer is of no use, but what it says of its tokens is.
+            await asyncio.wait(tasks, timeout=LATE_ANSWER_S)
             for task in tasks:
                 if task.done():
                     task.result()

@@ -226,6 +226,17 @@ async def test_a_failing_merge_leaves_no_embedding_task_behind(server: ScriptedO
     assert not [task for task in asyncio.all_tasks() - before if "embed" in repr(task.get_coro()).lower()]
 
 
+async def test_what_an_embedding_costs_beside_a_failing_merge_is_counted(server: ScriptedOpenAI, make: Make) -> None:
+    extractor, held = make(server), profile(slot("likes tea"))
+    extraction = await extractor.extract(CONVERSATION, held, POLICY)
+    server.always, server.embed_always = scripted.server_error(), scripted.slow(0.2)
+    with pytest.raises(RetryLater) as failed:
+        await extractor.merge(extraction, held, POLICY)
+    assert failed.value.usage is not None
+    assert failed.value.usage.embedding_calls == 1
+    assert failed.value.usage.embedding_tokens > 0
+
+
 async def test_a_failing_embedding_fails_the_merge(server: ScriptedOpenAI, make: Make) -> None:
     extractor = make(server)
     extraction = await extractor.extract(CONVERSATION, Profile(), POLICY)
