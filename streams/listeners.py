@@ -1,4 +1,4 @@
-"""What a broker's addresses say for themselves, one connection at a time and without retries; for diagnosis only."""
+"""What a broker's addresses say for themselves, one connection at a time and without retries."""
 
 import asyncio
 import contextlib

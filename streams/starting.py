@@ -5,10 +5,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
-from schemas.errors import RetryLater
+from schemas.errors import ConfigurationError, RetryLater
+from schemas.settings import KafkaSettings
+from streams.listeners import ask_cluster, bootstrap_addresses
 
 RETRY_S: Final = 1.0
+ASK_TIMEOUT_S: Final = 5.0
 
 Result = TypeVar("Result")
 
@@ -27,3 +31,24 @@ async def patiently(work: Callable[[], Awaitable[Result]], timeout_s: float, ret
                 raise
             log.warning("worker.waiting", reason=str(error))
             await asyncio.sleep(max(retry_s, error.delay_s))
+
+
+async def check_login(kafka: KafkaSettings) -> None:
+    """Raise ConfigurationError where a broker refuses our login.
+
+    Clients take that for a broker that is away, and would be waited for. One that is away says nothing here.
+    """
+    if not kafka.security_protocol.startswith("SASL"):
+        return
+    for address in bootstrap_addresses(kafka):
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                await ask_cluster(kafka, address)
+        except SaslAuthenticationFailed as error:
+            raise ConfigurationError(
+                f"Kafka: the broker at {address} refuses the credentials; check kafka.sasl_username, "
+                "kafka.sasl_password and kafka.sasl_mechanism"
+            ) from error
+        except (OSError, TimeoutError, KafkaError):
+            continue
+        return

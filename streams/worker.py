@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -19,6 +19,7 @@ from agents.ingest import create_ingest_app
 from extraction.factory import create_embedder, create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.health import Health
+from schemas.mapping import IngestSource
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from schemas.tracing import Tracer
@@ -43,7 +44,7 @@ from streams.ingest_sources import check_sources, source_partitions
 from streams.observing import Observer, create_tracer
 from streams.offsets import end_offsets
 from streams.relay import Relay
-from streams.starting import patiently
+from streams.starting import check_login, patiently
 from streams.stopping import FAREWELL_S, Parts, done_before, running, side_by_side
 from streams.topics import Topics, ensure_topics
 from streams.worker_registry import registered
@@ -123,8 +124,7 @@ async def _start(
 ) -> None:
     sources = settings.ingest.sources if "ingest" in roles else ()
     patience_s = settings.worker.start_timeout_s
-    source_counts = await patiently(lambda: source_partitions(settings.kafka, sources), patience_s)
-    partitions = await patiently(lambda: ensure_topics(settings.kafka, settings.buffer), patience_s)
+    source_counts, partitions = await patiently(lambda: _check_broker(settings, sources), patience_s)
     if roles & {"extraction", "relay"}:
         await patiently(lambda: migrate_database(settings), patience_s)
         await _enter_storage(stack, settings, engine, on_fatal, health, observer)
@@ -166,6 +166,13 @@ async def _start(
     )
     await stages.stack("registry").enter_async_context(registered(engine, identity))
     log.info("worker.started", roles=sorted(roles), partitions=partitions)
+
+
+async def _check_broker(settings: Settings, sources: Sequence[IngestSource]) -> tuple[Mapping[str, int], int]:
+    """Partition counts of the sources, and that of our own topics."""
+    await check_login(settings.kafka)
+    counts = await source_partitions(settings.kafka, sources)
+    return counts, await ensure_topics(settings.kafka, settings.buffer)
 
 
 async def migrate_database(settings: Settings) -> None:
