@@ -72,6 +72,10 @@ bench-concurrency: $(DEV) ## Windows a second with a slow model and 1 to 4 worke
 bench-latency: $(DEV) ## From the last message of a window to its change event; ARGS="--alone 10 --users 1 50" is a try
 	$(BIN)/python -m benchmarks.latency $(ARGS)
 
+.PHONY: bench-memory
+bench-memory: $(DEV) ## Whether a worker's memory stays flat under steady load, ten minutes; ARGS="--minutes 2 --rate 200"
+	$(BIN)/python -m benchmarks.memory $(ARGS)
+
 .PHONY: bench-quality
 bench-quality: $(DEV) ## What the configured provider finds in conversations, scored; ARGS="--users 50" is a try
 	$(BIN)/python -m benchmarks.quality $(ARGS)

@@ -36,7 +36,7 @@ async def worker_processes(
     roles: Sequence[str],
     delay_s: float,
     slow_s: Mapping[str, float] | None = None,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[list[asyncio.subprocess.Process]]:
     """So many workers, from when all of them have joined the extraction group; they are stopped at the end."""
     options = {"settings": configured, "roles": roles, "delay_s": delay_s, "slow_s": slow_s or {}}
     command = (sys.executable, "-m", "benchmarks.worker_process", orjson.dumps(options).decode())
@@ -45,7 +45,7 @@ async def worker_processes(
     try:
         async with asyncio.timeout(START_S):
             await _all_joined(Settings.model_validate(configured), count, processes)
-        yield
+        yield processes
     finally:
         for process in processes:
             if process.returncode is None:
