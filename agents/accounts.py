@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 # How long a project's sum is relied on while its budgets are far.
 SUM_AGE_S: Final = 5.0
+# Attempts that wait for Postgres; beyond, the oldest are given up.
+MAX_UNWRITTEN: Final = 1000
 # An attempt that is cancelled does not hold up the shutdown for longer.
 WRITE_S: Final = 5.0
 
@@ -117,7 +119,7 @@ class Accounts:
     async def record_apart(self, attempt: Attempt) -> None:
         """Write what an attempt spent that came to nothing; where Postgres is away, with a later one."""
         self._count(attempt)
-        self._unwritten.append(attempt)
+        self._keep([attempt])
         await self._write_all()
 
     async def _write_all(self) -> None:
@@ -133,7 +135,14 @@ class Accounts:
             log.warning("usage.not_written", reason=str(error), attempts=len(waiting))
         finally:
             # Also when it is cancelled, by the end of an attempt that is cut short.
-            self._unwritten += waiting
+            self._keep(waiting)
+
+    def _keep(self, attempts: Sequence[Attempt]) -> None:
+        self._unwritten += attempts
+        excess = len(self._unwritten) - MAX_UNWRITTEN
+        if excess > 0:
+            del self._unwritten[:excess]
+            log.warning("usage.dropped", attempts=excess)
 
     def _count(self, attempt: Attempt) -> None:
         count_spent(self._deps.metrics, attempt)

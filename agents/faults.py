@@ -46,7 +46,8 @@ class EndpointJudge:
     passed_for: UserKey | None = None
 
     def after_rejection(self, user: UserKey) -> "EndpointJudge":
-        return replace(self, failing_users=self.failing_users | {user})
+        """Users are counted up to the limit; in an outage all of them would be kept."""
+        return self if self.blames_endpoint else replace(self, failing_users=self.failing_users | {user})
 
     def after_success(self) -> "EndpointJudge":
         """The endpoint took somebody's content."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 from aiokafka import TopicPartition
@@ -14,6 +14,9 @@ from agents.user_queues import Delivery, QueueLimits, UserQueues
 from schemas.windows import Position, decode_window
 from streams.stopping import FAREWELL_S
 from streams.tracker import Partition, PrefixTracker
+
+# Who has large windows takes no larger share of what is decoded.
+USERS_AT_LEAST: Final = 8
 
 log = structlog.get_logger()
 
@@ -48,6 +51,8 @@ class Intake:
             QueueLimits(
                 records=deps.extraction.max_pending_windows,
                 records_per_user=deps.extraction.max_pending_windows_per_user,
+                bytes=deps.extraction.max_pending_bytes,
+                bytes_per_user=deps.extraction.max_pending_bytes // USERS_AT_LEAST,
                 batch_tokens=deps.buffer.max_chat_blob_buffer_process_token_size,
                 surplus_bytes=deps.extraction.max_surplus_bytes,
             ),
@@ -140,7 +145,7 @@ class Intake:
                 offset=record.offset,
                 timestamp_ms=round(record.timestamp * 1000),
             )
-            self._queues.add(Delivery(ticket, window, position), record.value)
+            self._queues.add(Delivery(ticket, window, position, len(record.value)), record.value)
 
     async def _settle(self, batch: Sequence[Delivery], full: asyncio.Event) -> bool:
         records = [(delivery.record, delivery.position) for delivery in batch]

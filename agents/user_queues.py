@@ -18,6 +18,7 @@ class Delivery:
     ticket: Ticket
     record: Window | WindowCommand
     position: Position
+    size_bytes: int
 
     @property
     def user(self) -> UserKey:
@@ -35,10 +36,15 @@ class Surplus:
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """Decoded records that are not finished, tokens of windows that are extracted together, and bytes of surplus."""
+    """Decoded records that are not finished, tokens of windows that are extracted together, and bytes of surplus.
+
+    Bytes are those of the records as they lie in Kafka.
+    """
 
     records: int
     records_per_user: int
+    bytes: int
+    bytes_per_user: int
     batch_tokens: int
     surplus_bytes: int
 
@@ -71,6 +77,8 @@ class _UserQueue:
     waiting: deque[Delivery] = field(default_factory=deque)
     surplus: deque[Surplus] = field(default_factory=deque)
     running: int = 0
+    # Of what waits and what runs.
+    bytes: int = 0
     task: "asyncio.Task[None] | None" = None
     full: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -102,6 +110,7 @@ class UserQueues:
         self._users: dict[UserKey, _UserQueue] = {}
         # Decoded ones.
         self._size = 0
+        self._bytes = 0
         self._surplus = 0
         self._surplus_bytes = 0
         self._room = asyncio.Event()
@@ -119,7 +128,7 @@ class UserQueues:
                 queue.full.set()
                 if self._surplus_bytes + size_bytes <= self._limits.surplus_bytes:
                     return
-            elif self._size < self._limits.records:
+            elif self._has_room(size_bytes):
                 return
             self._room.clear()
             await self._room.wait()
@@ -132,8 +141,7 @@ class UserQueues:
             self._surplus += 1
             self._surplus_bytes += len(value)
             return
-        queue.waiting.append(delivery)
-        self._size += 1
+        self._append(queue, delivery)
         if queue.task is None:
             queue.task = asyncio.create_task(self._run(delivery.user, queue))
             queue.task.add_done_callback(self._ended)
@@ -142,17 +150,14 @@ class UserQueues:
         """Take away what waits of partitions that are lost; what runs may finish."""
         lost = set(partitions)
         for queue in self._users.values():
-            kept = [delivery for delivery in queue.waiting if delivery.ticket.partition not in lost]
-            self._size -= len(queue.waiting) - len(kept)
-            queue.waiting = deque(kept)
+            self._keep_waiting(queue, [item for item in queue.waiting if item.ticket.partition not in lost])
             self._keep_surplus(queue, [item for item in queue.surplus if item.ticket.partition not in lost])
         self._room.set()
 
     async def drain(self, timeout_s: float) -> int:
         """Start nothing more, let what runs finish for `timeout_s`, cancel the rest; returns how many were left."""
         for queue in self._users.values():
-            self._size -= len(queue.waiting)
-            queue.waiting.clear()
+            self._keep_waiting(queue, [])
             self._keep_surplus(queue, [])
         tasks = [queue.task for queue in self._users.values() if queue.task is not None]
         if not tasks:
@@ -173,23 +178,46 @@ class UserQueues:
             if await self._settle(batch, queue.full):
                 self._finished(batch)
             self._size -= queue.running
+            self._count_bytes(queue, -sum(delivery.size_bytes for delivery in batch))
             queue.running = 0
             self._decode_surplus(queue)
             self._room.set()
         del self._users[user]
 
+    def _has_room(self, size_bytes: int) -> bool:
+        """One record is always taken, whatever its size."""
+        is_within = self._bytes + size_bytes <= self._limits.bytes
+        return self._size == 0 or (is_within and self._size < self._limits.records)
+
+    def _has_enough(self, queue: _UserQueue) -> bool:
+        return queue.size >= self._limits.records_per_user or queue.bytes >= self._limits.bytes_per_user
+
     def _is_full(self, queue: _UserQueue) -> bool:
-        return bool(queue.surplus) or queue.size >= self._limits.records_per_user
+        return bool(queue.surplus) or self._has_enough(queue)
+
+    def _append(self, queue: _UserQueue, delivery: Delivery) -> None:
+        queue.waiting.append(delivery)
+        self._size += 1
+        self._count_bytes(queue, delivery.size_bytes)
+
+    def _count_bytes(self, queue: _UserQueue, added: int) -> None:
+        queue.bytes += added
+        self._bytes += added
 
     def _decode_surplus(self, queue: _UserQueue) -> None:
-        while queue.surplus and queue.size < self._limits.records_per_user:
+        while queue.surplus and not self._has_enough(queue):
             item = queue.surplus.popleft()
-            queue.waiting.append(Delivery(item.ticket, decode_window(item.value), item.position))
-            self._size += 1
+            self._append(queue, Delivery(item.ticket, decode_window(item.value), item.position, len(item.value)))
             self._surplus -= 1
             self._surplus_bytes -= len(item.value)
         if not queue.surplus:
             queue.full.clear()
+
+    def _keep_waiting(self, queue: _UserQueue, kept: Sequence[Delivery]) -> None:
+        self._size -= len(queue.waiting) - len(kept)
+        dropped = sum(item.size_bytes for item in queue.waiting) - sum(item.size_bytes for item in kept)
+        self._count_bytes(queue, -dropped)
+        queue.waiting = deque(kept)
 
     def _keep_surplus(self, queue: _UserQueue, kept: Sequence[Surplus]) -> None:
         self._surplus -= len(queue.surplus) - len(kept)

@@ -72,6 +72,11 @@ class ExtractionSettings(Section):
         description="The same of one user. More of a user wait as they are in Kafka, so that one who is slow stops "
         "nobody else.",
     )
+    max_pending_bytes: PositiveInt = Field(
+        32 << 20,
+        description="Bytes, as in Kafka, of the windows that are read and not yet finished, in one worker; of one user "
+        "an eighth of it. A window that is larger is read alone.",
+    )
     max_surplus_bytes: NonNegativeInt = Field(
         64 << 20, description="Bytes of windows that wait so in one worker; then nothing is read until some are done."
     )

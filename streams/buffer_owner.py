@@ -30,6 +30,8 @@ from streams.windowing import Head, tail_deadline_ms
 
 # Tails of one check go into one transaction.
 MAX_TAILS_PER_CHECK = 500
+# Deadlines of users who have nothing buffered any more stay for a while, up to as many as there are others, and these.
+MAX_STALE_DEADLINES = 1000
 
 log = structlog.get_logger()
 
@@ -138,6 +140,7 @@ class BufferOwner(PartitionOwner):
     async def _check(self, now_ms: int) -> None:
         """Send a flush command for each user whose time is up; it does nothing if a later blob came meanwhile."""
         state = self._owned_state()
+        self._drop_stale_deadlines(state)
         effects = Effects()
         while self._deadlines and self._deadlines[0][0] <= now_ms and len(effects.outgoing) < MAX_TAILS_PER_CHECK:
             _, key, last_blob_id = heapq.heappop(self._deadlines)
@@ -153,6 +156,14 @@ class BufferOwner(PartitionOwner):
         if effects.outgoing:
             await self._send(state, effects, None)
             log.debug("buffer.tails_flushed", partition=self.place.partition, users=len(effects.outgoing))
+
+    def _drop_stale_deadlines(self, state: PartitionState) -> None:
+        """Of users whose windows have closed: a deadline may be an hour away, and by then many have come and gone."""
+        if len(self._deadlines) <= 2 * len(state.heads) + MAX_STALE_DEADLINES:
+            return
+        self._deadlines = [deadline for deadline in self._deadlines if state.head(deadline[1]) is not None]
+        heapq.heapify(self._deadlines)
+        self._queued_keys = {key for _, key, _ in self._deadlines}
 
     def _watch(self, key: HeadKey, now_ms: int) -> None:
         head = self._owned_state().head(key)

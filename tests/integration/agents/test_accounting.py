@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from agents import accounts
 from agents.dependencies import Clock, ExtractionDeps
 from agents.holds import HoldTimer
 from agents.settling import Settler
@@ -25,6 +27,7 @@ from schemas.settings import Settings, StorageSettings
 from schemas.windows import Window, WindowCommand
 from storage.database import create_engine
 from storage.tables import held_windows, ledger, units, usage, users
+from tests.support.buffer_worker import NO_DATABASE
 from tests.support.extracting import ScriptedExtractor, chat_window, command, unit, window, window_position
 from tests.support.scripted_openai import Answer, Call, ScriptedOpenAI, server_error
 
@@ -220,6 +223,26 @@ async def test_what_postgres_did_not_take_is_written_with_the_next_attempt(engin
             await other.rollback()
             await running
     assert await bench.rows(usage, "outcome", "prompt_tokens") == [("applied", 10), ("waiting", 10)]
+
+
+async def test_of_what_postgres_does_not_take_for_long_the_newest_is_kept(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "MAX_UNWRITTEN", 2)
+    bench = Bench(engine, Spender())
+    away = create_engine(StorageSettings(database_url=SecretStr(NO_DATABASE)))
+    kept = accounts.Accounts(replace(bench.deps, engine=away))
+    with capture_logs() as logs:
+        for spent in (1, 2, 3, 4):
+            # The last one finds Postgres again.
+            kept._deps = bench.deps if spent == 4 else kept._deps
+            meter = accounts.Meter(uuid4())
+            meter.add(Usage(completions=1, prompt_tokens=spent))
+            await kept.record_apart(kept.attempt(meter, ("default", "u1"), [chat_window("a")], "waiting"))
+    await away.dispose()
+    # The fourth pushed out the second before it could be written.
+    assert await bench.rows(usage, "prompt_tokens") == [(3,), (4,)]
+    assert [entry["attempts"] for entry in logs if entry["event"] == "usage.dropped"] == [1, 1]
 
 
 async def test_an_attempt_that_is_cut_short_by_the_shutdown_shows_what_it_spent(engine: AsyncEngine) -> None:

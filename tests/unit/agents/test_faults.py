@@ -33,6 +33,14 @@ def test_the_endpoint_is_blamed_when_different_users_fail_in_a_row() -> None:
     assert rejected("a", "b", "c").blames_endpoint
 
 
+def test_an_outage_of_the_model_keeps_no_more_users_than_it_takes_to_blame_it() -> None:
+    judge = EndpointJudge(3)
+    for number in range(100):
+        judge = judge.after_rejection(("p", f"u{number}"))
+    assert judge.blames_endpoint
+    assert len(judge.failing_users) == 3
+
+
 def test_many_rejections_of_one_user_do_not_blame_the_endpoint() -> None:
     assert not rejected(*("a" * 20)).blames_endpoint
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,9 @@ from schemas.windows import Window, WindowCommand
 from streams.tracker import PrefixTracker
 from tests.support.extracting import chat_window, command, unit, window, window_position
 
-LIMITS = QueueLimits(records=100, records_per_user=50, batch_tokens=10, surplus_bytes=0)
+LIMITS = QueueLimits(
+    records=100, records_per_user=50, bytes=1 << 20, bytes_per_user=1 << 20, batch_tokens=10, surplus_bytes=0
+)
 
 
 class Bench:
@@ -29,7 +32,7 @@ class Bench:
         ticket = self.tracker.opened(("windows", partition), offset)
         assert ticket is not None
         value = record.model_dump_json().encode()
-        self.queues.add(Delivery(ticket, record, window_position(offset, partition)), value)
+        self.queues.add(Delivery(ticket, record, window_position(offset, partition), len(value)), value)
 
     async def let_go(self, offset: int, error: BaseException | None = None) -> None:
         door = self.doors[offset]
@@ -77,7 +80,7 @@ async def test_windows_of_different_users_run_side_by_side_and_finish_in_any_ord
 
 
 async def test_windows_that_wait_behind_a_slow_one_are_extracted_together_up_to_the_limit() -> None:
-    bench = Bench(QueueLimits(records=100, records_per_user=50, batch_tokens=30, surplus_bytes=0))
+    bench = Bench(replace(LIMITS, batch_tokens=30))
     for offset in range(6):
         bench.add(offset, chat_window(f"blob{offset}"))
     await turns()
@@ -105,7 +108,7 @@ def test_a_window_above_the_limit_goes_alone() -> None:
 
 
 async def test_the_reader_goes_on_to_others_when_a_user_has_too_many_windows() -> None:
-    bench = Bench(QueueLimits(records=100, records_per_user=2, batch_tokens=10, surplus_bytes=100_000))
+    bench = Bench(replace(LIMITS, records_per_user=2, surplus_bytes=100_000))
     for offset in range(5):
         await bench.queues.room_for(("default", "u1"), 100)
         bench.add(offset, chat_window(f"blob{offset}"))
@@ -121,7 +124,7 @@ async def test_the_reader_goes_on_to_others_when_a_user_has_too_many_windows() -
 
 
 async def test_a_lost_partition_takes_its_surplus_along() -> None:
-    bench = Bench(QueueLimits(records=100, records_per_user=1, batch_tokens=10, surplus_bytes=100_000))
+    bench = Bench(replace(LIMITS, records_per_user=1, surplus_bytes=100_000))
     for offset in range(2):
         bench.add(offset, chat_window(f"blob{offset}"))
     bench.add(0, chat_window("kept"), partition=1)
@@ -135,7 +138,7 @@ async def test_a_lost_partition_takes_its_surplus_along() -> None:
 
 
 async def test_the_reader_waits_when_a_user_has_too_many_windows_and_the_surplus_too_many_bytes() -> None:
-    bench = Bench(QueueLimits(records=100, records_per_user=2, batch_tokens=10, surplus_bytes=0))
+    bench = Bench(replace(LIMITS, records_per_user=2))
     bench.add(0, chat_window("a"))
     bench.add(1, chat_window("b"))
     reader = asyncio.create_task(bench.queues.room_for(("default", "u1"), 100))
@@ -148,7 +151,7 @@ async def test_the_reader_waits_when_a_user_has_too_many_windows_and_the_surplus
 
 
 async def test_the_reader_waits_when_all_users_together_have_too_many_windows() -> None:
-    bench = Bench(QueueLimits(records=2, records_per_user=2, batch_tokens=10, surplus_bytes=0))
+    bench = Bench(replace(LIMITS, records=2, records_per_user=2))
     bench.add(0, chat_window("a", user_id="a"))
     bench.add(1, chat_window("b", user_id="b"))
     reader = asyncio.create_task(bench.queues.room_for(("default", "c"), 100))
@@ -156,6 +159,45 @@ async def test_the_reader_waits_when_all_users_together_have_too_many_windows() 
     assert not reader.done()
     await bench.let_go(1)
     assert reader.done()
+
+
+async def test_the_reader_waits_when_all_users_together_have_too_many_bytes() -> None:
+    bench = Bench(replace(LIMITS, bytes=2000))
+    bench.add(0, chat_window("a" * 1000, user_id="a"))
+    reader = asyncio.create_task(bench.queues.room_for(("default", "b"), 1000))
+    await turns()
+    assert not reader.done()
+    await bench.let_go(0)
+    assert reader.done()
+
+
+async def test_a_window_that_is_larger_than_all_may_be_is_read_alone() -> None:
+    bench = Bench(replace(LIMITS, bytes=10))
+    await asyncio.wait_for(bench.queues.room_for(("default", "a"), 1000), 1)
+    bench.add(0, chat_window("a", user_id="a"))
+    reader = asyncio.create_task(bench.queues.room_for(("default", "b"), 1))
+    await turns()
+    assert not reader.done()
+    await bench.let_go(0)
+    assert reader.done()
+
+
+async def test_what_a_user_has_above_its_share_of_bytes_takes_no_room_from_others_and_runs_in_order() -> None:
+    bench = Bench(replace(LIMITS, bytes=10_000, bytes_per_user=10, surplus_bytes=100_000))
+    for offset in range(3):
+        await asyncio.wait_for(bench.queues.room_for(("default", "u1"), 1000), 1)
+        bench.add(offset, chat_window("a" * 1900 + str(offset)))
+    await asyncio.wait_for(bench.queues.room_for(("default", "other"), 200), 1)
+    await turns()
+    for offset in range(3):
+        assert bench.begun[-1] == [offset]
+        await bench.let_go(offset)
+    assert bench.finished == [0, 1, 2]
+    # All of it was counted down again.
+    last = chat_window("last")
+    bench.add(3, last)
+    left = 10_000 - len(last.model_dump_json())
+    await asyncio.wait_for(bench.queues.room_for(("default", "other"), left), 1)
 
 
 async def test_a_lost_partition_takes_its_waiting_windows_along_and_no_others() -> None:

@@ -10,7 +10,7 @@ from streams.buffer_owner import BufferOwner
 from streams.buffer_state import PartitionState
 from streams.buffer_store import MemoryPartitionStore
 from streams.raw_records import Outgoing
-from tests.support.buffer_step import chat, context, only_windows, policy, raw
+from tests.support.buffer_step import START_MS, chat, context, flush, only_windows, policy, raw
 
 
 class Committed:
@@ -46,3 +46,21 @@ async def test_records_that_grow_when_they_are_cut_are_committed_in_parts(monkey
     windows = [window for transaction in committed.transactions for window in only_windows(transaction)]
     texts = [unit.blob_id for window in windows for unit in window.units]
     assert texts == [f"b{n}" for n in range(10) for _ in range(30)]
+
+
+async def test_users_who_come_and_go_leave_no_deadlines_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer_owner, "MAX_STALE_DEADLINES", 10)
+    monkeypatch.setattr(buffer_owner, "PartitionTransactions", lambda *_: Committed())
+    store = MemoryPartitionStore()
+    owner = BufferOwner(KafkaSettings(), BufferSettings(), context(), store, lambda *_: None, lambda _: None)
+    monkeypatch.setattr(owner, "_state", PartitionState(store))
+    offset = 0
+    for number in range(100):
+        leaving = [raw(chat(user_id=f"u{number}"), offset), raw(flush(f"u{number}"), offset + 1)]
+        await owner._process([*leaving, raw(chat(user_id="stays", id=f"b{number}"), offset + 2)])
+        await owner._check(START_MS)
+        offset += 3
+    # Of those who left at most as many as there are others, and ten.
+    assert len(owner._deadlines) <= 12
+    assert len(owner._queued_keys) == len(owner._deadlines)
+    assert "stays" in {key.user_id for _, key, _ in owner._deadlines}
