@@ -56,7 +56,9 @@ class KafkaSettings(Section):
         8.0, description="The partitions of a worker that was killed stand still for this long."
     )
     heartbeat_interval_s: PositiveFloat = Field(
-        2.0, description="How often a worker tells the broker that it is alive; a third of the session timeout or less."
+        1.0,
+        description="How often a worker tells the broker that it is alive; a third of the session timeout or less. The "
+        "answer tells it that another has come or gone, and all partitions stand still until every worker knows.",
     )
     transaction_timeout_s: PositiveFloat = Field(
         20.0, description="The broker aborts a transaction that is open for this long."
