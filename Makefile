@@ -76,6 +76,10 @@ bench-latency: $(DEV) ## From the last message of a window to its change event; 
 bench-memory: $(DEV) ## Whether a worker's memory stays flat under steady load, ten minutes; ARGS="--minutes 2 --rate 200"
 	$(BIN)/python -m benchmarks.memory $(ARGS)
 
+.PHONY: bench-recovery
+bench-recovery: $(DEV) ## What a killed worker costs, and a rolling restart, under load; ARGS="--stores memory" is a try
+	$(BIN)/python -m benchmarks.recovery $(ARGS)
+
 .PHONY: bench-quality
 bench-quality: $(DEV) ## What the configured provider finds in conversations, scored; ARGS="--users 50" is a try
 	$(BIN)/python -m benchmarks.quality $(ARGS)

@@ -29,6 +29,18 @@ START_S: Final = 120.0
 POLL_S: Final = 0.5
 
 
+async def start_worker(
+    configured: Mapping[str, Any],
+    roles: Sequence[str],
+    delay_s: float = 0.0,
+    slow_s: Mapping[str, float] | None = None,
+) -> asyncio.subprocess.Process:
+    """A worker that is only beginning to start."""
+    options = {"settings": configured, "roles": roles, "delay_s": delay_s, "slow_s": slow_s or {}}
+    command = (sys.executable, "-m", "benchmarks.worker_process", orjson.dumps(options).decode())
+    return await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[1])
+
+
 @contextlib.asynccontextmanager
 async def worker_processes(
     count: int,
@@ -38,10 +50,7 @@ async def worker_processes(
     slow_s: Mapping[str, float] | None = None,
 ) -> AsyncIterator[list[asyncio.subprocess.Process]]:
     """So many workers, from when all of them have joined the extraction group; they are stopped at the end."""
-    options = {"settings": configured, "roles": roles, "delay_s": delay_s, "slow_s": slow_s or {}}
-    command = (sys.executable, "-m", "benchmarks.worker_process", orjson.dumps(options).decode())
-    folder = Path(__file__).parents[1]
-    processes = [await asyncio.create_subprocess_exec(*command, cwd=folder) for _ in range(count)]
+    processes = [await start_worker(configured, roles, delay_s, slow_s) for _ in range(count)]
     try:
         async with asyncio.timeout(START_S):
             await _all_joined(Settings.model_validate(configured), count, processes)
