@@ -14,6 +14,10 @@ from streams.topics import TOMBSTONE_RETENTION_MS
 # Sorts before every JSON key, and is none itself.
 META_KEY: Final = b"\x00next-offset"
 
+# Of each partition's copy; RocksDB would take 64 MiB for each buffer.
+WRITE_BUFFER_BYTES: Final = 8 << 20
+WRITE_BUFFERS: Final = 2
+
 log = structlog.get_logger()
 
 
@@ -129,6 +133,8 @@ class RocksPartitionStore:
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_max_write_buffer_number(WRITE_BUFFERS)
         try:
             return Rdict(str(self._folder), options)
         # rocksdict raises bare Exception subclasses; the changelog holds everything, so a broken copy is replaced.
