@@ -1,5 +1,7 @@
 """Keys and values of the changelog."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +49,14 @@ def test_a_newer_state_stops_the_worker() -> None:
     for decode in (decode_head, decode_entry, entry_identity):
         with pytest.raises(NewerVersion, match="holds v 2, this worker reads up to 1"):
             decode(newer)
+
+
+def test_what_is_kept_of_a_message_takes_no_more_memory_than_its_bytes() -> None:
+    key, count = HeadKey("default", "u1", "chat"), 1000
+    tracemalloc.start()
+    try:
+        kept = [entry_key_bytes(key, number) for number in range(count)]
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < count * (len(kept[-1]) + 100)
