@@ -208,7 +208,7 @@ def test_no_method_and_no_path_shows_what_is_inside(http: httpx.Client, document
     for call in operations(document, Ids()):
         for method in ("PATCH", "OPTIONS", "TRACE"):
             assert harmless(http.request(method, call.path), call.name).status_code == 405
-    for path in (f"{API}/{MARK}", f"{API}//users/ann", f"{API}/users/ann/", f"/{MARK}", "/api", "/.env", "/metrics"):
+    for path in (f"{API}/{MARK}", f"{API}//users/ann", f"{API}/users/ann/", f"/{MARK}", "/api", "/.env"):
         assert harmless(http.get(path), path).status_code == 404
 
 
@@ -234,6 +234,14 @@ def test_the_log_holds_nothing_of_all_this(system: RunningSystem, http: httpx.Cl
     assert not re.search(r"SELECT |INSERT INTO|UPDATE \w+ SET|DELETE FROM", logged)
     lines = [json.loads(line) for line in logged.splitlines()]
     assert {line["event"] for line in lines if line["level"] in ("error", "critical")} <= set()
+
+
+def test_the_metrics_hold_nothing_of_all_this(system: RunningSystem, http: httpx.Client, token: str) -> None:
+    page = http.get("/metrics")
+    assert page.status_code == 200
+    assert "memostream_http_requests_total" in page.text
+    for secret in (MARK, token, ROOT_TOKEN, system.database_url):
+        assert secret not in page.text
 
 
 async def test_no_table_is_gone(system: RunningSystem) -> None:
