@@ -36,5 +36,5 @@ async def test_the_whole_path_runs_on_a_broker_that_asks_for_a_password(
         assert PASSWORD not in worker.output()
 
         refused = shell(tmp_path, guarded.address, database_url, topic_prefix, MISSPELT).run("worker", fails=True)
-        assert "check kafka.bootstrap_servers and, where it asks for them, the credentials" in refused.stderr
+        assert "refuses the credentials; check kafka.sasl_username" in refused.stderr
         assert MISSPELT not in refused.stderr
