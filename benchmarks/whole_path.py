@@ -192,6 +192,8 @@ async def _worker(settings: Settings, progress: Progress, model: ScriptedModel) 
 
 async def _is_done(engine: AsyncEngine, progress: Progress, records: int) -> bool:
     """Whether all records are buffered, all windows that closed are applied, and all of it is published."""
+    if progress.buffered >= records and not progress.windows:
+        raise RuntimeError("no window has closed: take more records, fewer users or smaller windows")
     if progress.buffered < records or not progress.changes:
         return False
     async with engine.connect() as connection:
