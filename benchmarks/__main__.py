@@ -8,27 +8,25 @@ import logging
 import statistics
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import orjson
 import uvloop
 from sqlalchemy.engine import make_url
 
 from benchmarks.buffer_stage import Measurement, measure_buffer, measure_idle_agent, measure_poll
 from benchmarks.conversations import conversations
 from benchmarks.installation import fill, rewind
-from benchmarks.machine import RESULTS, machine, shown
+from benchmarks.machine import machine, shown
 from benchmarks.own_process import in_own_process
+from benchmarks.reports import write
 from benchmarks.whole_path import measure_whole_path, settings_of
 from embedded import embedded_services
 from embedded.addresses import EmbeddedAddresses
 from schemas.settings import BufferSettings, KafkaSettings, Settings
 
-RESULTS_FILE: Final = RESULTS / "bench.json"
 WINDOW_TOKENS: Final = (1024, 8192)
 PACKAGES: Final = ("aiokafka", "asyncpg", "faust-streaming", "orjson", "pydantic", "rocksdict", "uvloop")
 TITLES: Final = {
@@ -53,9 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.ERROR)
     document = uvloop.run(_measure_all(options))
-    RESULTS_FILE.parent.mkdir(exist_ok=True)
-    RESULTS_FILE.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-    print(f"\nwritten to {RESULTS_FILE}")
+    print(f"\nwritten to {write('bench', document)}")
 
 
 async def _measure_all(options: argparse.Namespace) -> dict[str, Any]:
@@ -77,8 +73,6 @@ async def _measure_all(options: argparse.Namespace) -> dict[str, Any]:
     ratios = {name: ratio_of(figures[name], figures["faust_noop"]) for name in figures}
     _show(figures, rates, ratios)
     return {
-        "benchmark": "bench",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": described,
         **vars(options),
         "record_bytes": round(record_bytes),

@@ -20,7 +20,7 @@ import uvloop
 from sqlalchemy import select
 
 from benchmarks.conversations import conversations
-from benchmarks.machine import machine, shown
+from benchmarks.machine import WORKER_PACKAGES, machine, shown
 from benchmarks.reports import percentile, write
 from benchmarks.scripted_model import configuration
 from benchmarks.worker_process import worker_processes
@@ -46,7 +46,6 @@ SLOW_MARK: Final = "somebody who takes long"
 SLOW_WINDOWS: Final = 200
 POLL_S: Final = 0.5
 TIMEOUT_S: Final = 240.0
-PACKAGES: Final = ("aiokafka", "asyncpg", "faust-streaming", "openai", "sqlalchemy", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def main() -> None:
 
 
 async def _measure_all(options: argparse.Namespace) -> None:
-    described = machine(PACKAGES)
+    described = machine(WORKER_PACKAGES)
     print(shown(described))
     with tempfile.TemporaryDirectory() as folder:
         async with embedded_services(Path(folder) / "data") as addresses:

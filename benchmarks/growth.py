@@ -12,12 +12,10 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import orjson
 import structlog
 import uvloop
 from aiokafka import TopicPartition
@@ -25,8 +23,9 @@ from aiokafka import TopicPartition
 from benchmarks.buffer_stage import Measurement, measure_buffer
 from benchmarks.conversations import conversations
 from benchmarks.installation import fill, rewind, size_of
-from benchmarks.machine import RESULTS, machine, shown
+from benchmarks.machine import machine, shown
 from benchmarks.own_process import in_own_process
+from benchmarks.reports import write
 from embedded import embedded_services
 from schemas.errors import MemostreamError
 from schemas.settings import BufferSettings, KafkaSettings
@@ -34,7 +33,6 @@ from schemas.tokens import estimate_tokens
 from streams.buffer_ownership import BufferOwnerFactory
 from streams.topics import Topics
 
-RESULTS_FILE: Final = RESULTS / "growth.json"
 PACKAGES: Final = ("aiokafka", "faust-streaming", "orjson", "pydantic", "rocksdict", "uvloop")
 WINDOW_TOKENS: Final = (1024, 8192)
 # So that windows of the larger size close, too: about 1,000 records a user.
@@ -77,16 +75,12 @@ def main() -> int:
     for limit in limits:
         print(f"{'holds' if limit.holds else 'FAILS':8}{limit.claim}: {limit.figure:.3f}, at most {limit.limit:.2f}")
     document = {
-        "benchmark": "growth",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": described,
         **vars(options),
         **figures,
         "limits": [{**asdict(limit), "holds": limit.holds} for limit in limits],
     }
-    RESULTS_FILE.parent.mkdir(exist_ok=True)
-    RESULTS_FILE.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
-    print(f"\nwritten to {RESULTS_FILE}")
+    print(f"\nwritten to {write('growth', document)}")
     return 0 if all(limit.holds for limit in limits) else 1
 
 

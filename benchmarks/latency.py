@@ -19,7 +19,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks.conversations import conversations
-from benchmarks.machine import machine, shown
+from benchmarks.machine import WORKER_PACKAGES, machine, shown
 from benchmarks.reports import percentile, write
 from benchmarks.scripted_model import configuration
 from benchmarks.worker_process import worker_processes
@@ -38,7 +38,6 @@ ALONE: Final = 100
 WINDOWS_OF_ONE: Final = 5
 WINDOW_TOKENS: Final = 1024
 TIMEOUT_S: Final = 60.0
-PACKAGES: Final = ("aiokafka", "asyncpg", "faust-streaming", "openai", "sqlalchemy", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def main() -> None:
 
 
 async def _measure_all(options: argparse.Namespace) -> None:
-    described = machine(PACKAGES)
+    described = machine(WORKER_PACKAGES)
     print(shown(described))
     with tempfile.TemporaryDirectory() as folder:
         async with embedded_services(Path(folder) / "data") as addresses:

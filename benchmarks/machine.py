@@ -5,7 +5,6 @@ import platform
 import resource
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import psutil
@@ -13,7 +12,8 @@ import psutil
 from embedded.jars import KAFKA_VERSION
 
 MIB: Final = 1 << 20
-RESULTS: Final = Path(__file__).with_name("out")
+# What a worker with a model of OpenAI's API stands on.
+WORKER_PACKAGES: Final = ("aiokafka", "asyncpg", "faust-streaming", "openai", "sqlalchemy", "uvloop")
 
 
 def machine(packages: Iterable[str]) -> dict[str, str | int | float]:

@@ -23,7 +23,7 @@ import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.conversations import conversations
-from benchmarks.machine import MIB, machine, shown
+from benchmarks.machine import MIB, WORKER_PACKAGES, machine, shown
 from benchmarks.reports import write
 from benchmarks.scripted_model import configuration
 from benchmarks.worker_process import worker_processes
@@ -47,7 +47,6 @@ SEND_S: Final = 0.1
 MAX_SLOPE_MIB_PER_MIN: Final = 1.0
 # What the stages do after the last record counts, too.
 REST_S: Final = 2.0
-PACKAGES: Final = ("aiokafka", "asyncpg", "faust-streaming", "openai", "sqlalchemy", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=USERS, help="who send at a time")
     options = parser.parse_args()
     logging.disable(logging.ERROR)
-    described = machine(PACKAGES)
+    described = machine(WORKER_PACKAGES)
     print(shown(described))
     run = uvloop.run(_measure(options))
     document = document_of(run, options.minutes)

@@ -15,7 +15,7 @@ def write(name: str, document: Mapping[str, Any]) -> Path:
     OUT.mkdir(exist_ok=True)
     path = OUT / f"{name}.json"
     stamped = {"benchmark": name, "measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **document}
-    path.write_bytes(orjson.dumps(stamped, option=orjson.OPT_INDENT_2))
+    path.write_bytes(orjson.dumps(stamped, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
     return path
 
 

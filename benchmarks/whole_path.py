@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import psutil
 import structlog
 import uvloop
@@ -28,7 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from benchmarks import scripted_model
 from benchmarks.conversations import conversations
 from benchmarks.installation import fill
-from benchmarks.machine import MIB, RESULTS
+from benchmarks.machine import MIB
+from benchmarks.reports import write
 from benchmarks.scripted_model import ScriptedModel
 from embedded import embedded_services
 from schemas.settings import Settings
@@ -99,10 +99,7 @@ def main() -> int:
     # aiokafka tells of every partition that has no leader yet; our own log is part of what is measured.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     measured = uvloop.run(_measure_embedded(options))
-    document = orjson.dumps(asdict(measured), option=orjson.OPT_INDENT_2)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"whole_path_{options.window_tokens}.json").write_bytes(document)
-    print(document.decode())
+    print(write(f"whole_path_{options.window_tokens}", asdict(measured)).read_text())
     return 0
 
 
