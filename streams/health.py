@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from aiokafka.errors import KafkaError
 
 from schemas.errors import ConfigurationError
 from schemas.settings import KafkaSettings, WorkerSettings
 from storage.probing import TIMEOUT_S, Reasons, Remembered
-from streams.listeners import ask_cluster, bootstrap_addresses
+from streams.listeners import refusal_of
 from streams.prometheus import CONTENT_TYPE, PrometheusMetrics
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
@@ -90,19 +89,8 @@ def watch_broker(kafka: KafkaSettings) -> Reasons:
     """Whether a broker of `kafka.bootstrap_servers` lets us in, over a connection of its own: Faust's may wait."""
 
     async def ask() -> Sequence[str]:
-        error: BaseException | None = None
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                for address in bootstrap_addresses(kafka):
-                    try:
-                        await ask_cluster(kafka, address)
-                    except (OSError, KafkaError) as refused:
-                        error = refused
-                    else:
-                        return ()
-        except TimeoutError as silent:
-            error = silent
-        return (f"no broker answers ({type(error).__name__})",)
+        error = await refusal_of(kafka, TIMEOUT_S)
+        return () if error is None else (f"no broker answers ({type(error).__name__})",)
 
     return Remembered(ask).reasons
 

@@ -60,6 +60,23 @@ async def ask_cluster(kafka: KafkaSettings, address: Address) -> Cluster:
         return Cluster({broker[0]: Address(broker[1], broker[2]) for broker in metadata.brokers})
 
 
+async def refusal_of(kafka: KafkaSettings, timeout_s: float) -> BaseException | None:
+    """None once a broker of `kafka.bootstrap_servers` lets us in, else why the last one that was asked did not."""
+    error: BaseException | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            for address in bootstrap_addresses(kafka):
+                try:
+                    await ask_cluster(kafka, address)
+                except (OSError, KafkaError) as refused:
+                    error = refused
+                else:
+                    return None
+    except TimeoutError as silent:
+        error = silent
+    return error
+
+
 async def listen_to(address: Address, timeout_s: float) -> Spoken:
     """Find out what a listener speaks, whatever the settings say; sends no credentials."""
     tls = await _speaks_tls(address, timeout_s)

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import SaslAuthenticationFailed
 
 from schemas.errors import ConfigurationError, RetryLater
 from schemas.settings import KafkaSettings
-from streams.listeners import ask_cluster, bootstrap_addresses
+from streams.listeners import refusal_of
 
 RETRY_S: Final = 1.0
 ASK_TIMEOUT_S: Final = 5.0
@@ -40,15 +40,9 @@ async def check_login(kafka: KafkaSettings) -> None:
     """
     if not kafka.security_protocol.startswith("SASL"):
         return
-    for address in bootstrap_addresses(kafka):
-        try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
-                await ask_cluster(kafka, address)
-        except SaslAuthenticationFailed as error:
-            raise ConfigurationError(
-                f"Kafka: the broker at {address} refuses the credentials; check kafka.sasl_username, "
-                "kafka.sasl_password and kafka.sasl_mechanism"
-            ) from error
-        except (OSError, TimeoutError, KafkaError):
-            continue
-        return
+    error = await refusal_of(kafka, ASK_TIMEOUT_S)
+    if isinstance(error, SaslAuthenticationFailed):
+        raise ConfigurationError(
+            "Kafka: the broker refuses the credentials; check kafka.sasl_username, kafka.sasl_password and "
+            "kafka.sasl_mechanism"
+        ) from error
