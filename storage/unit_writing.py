@@ -57,8 +57,11 @@ class UnitSources:
     def find(self, piece: Unit) -> tuple[Unit, UUID | None]:
         """The unit as it was sent, and its window; the piece itself where no window holds it."""
         candidates = self._by_blob.get(piece.blob_id, ())
-        same = [item for item in candidates if item[0].content_hash == piece.content_hash]
-        return next((item for item in same if covers(item[0].key, piece.key)), (piece, None))
+        same = [
+            item for item in candidates if item[0].content_hash == piece.content_hash and covers(item[0].key, piece.key)
+        ]
+        # A duplicate may lie in another of the windows.
+        return next((item for item in same if item[0].position == piece.position), same[0] if same else (piece, None))
 
 
 async def write_units(

@@ -324,6 +324,14 @@ async def test_two_windows_extracted_together_have_a_ledger_row_each_and_one_eve
     assert await count_of(engine, events) == 1
 
 
+async def test_a_duplicate_counts_for_the_window_that_holds_it(engine: AsyncEngine) -> None:
+    first, again = unit("b1", offset=1), unit("b1", offset=3)
+    windows = window(first, unit("b2", offset=2)), window(again, unit("b3", offset=4))
+    applied = [item for one in windows for item in one.units if item != again]
+    await apply_once(engine, application(*windows, applied=applied, skipped=[(again, "applied")]))
+    assert await rows_of(engine, ledger, "applied_count", "duplicate_count") == [(1, 1), (2, 0)]
+
+
 async def test_whoever_listens_is_told_of_the_ledger_row_and_of_the_outbox(engine: AsyncEngine) -> None:
     heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
