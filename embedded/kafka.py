@@ -177,6 +177,9 @@ class EmbeddedKafka:
         return [
             str(JAVA),
             f"-Xmx{self._heap_mb}m",
+            # One broker for one developer is done with its work before the second compiler would pay.
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
             "-XX:+ExitOnOutOfMemoryError",
             "-XX:-UsePerfData",
             "-Djava.awt.headless=true",

@@ -264,13 +264,18 @@ class Relay:
             log.warning("relay.not_released", shard=shard.number, reason=str(error))
 
     async def _give_back(self) -> None:
-        # First the leases: the next owner's producer fences ours, whether it has closed or not.
+        # Side by side: the next owner's producer fences ours, whether it has closed or not.
+        await asyncio.gather(self._check_out(), self._closed())
+
+    async def _check_out(self) -> None:
         try:
             with translated("giving shards back"):
                 async with asyncio.timeout(FAREWELL_S), self._engine.begin() as connection:
                     await leases.check_out(connection, self.owner)
         except RetryLater as error:
             log.warning("relay.not_released", reason=str(error))
+
+    async def _closed(self) -> None:
         if self._closing:
             await asyncio.wait(self._closing, timeout=FAREWELL_S)
 
