@@ -56,12 +56,17 @@ class Compiled:
         await driver.executemany(self._sql, [self._arguments(row) for row in rows])
 
     async def _driver(self, connection: AsyncConnection) -> Any:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
+        # Asked for directly where it can be: SQLAlchemy's own way enters a greenlet each time.
+        if (direct := connection.sync_connection) is not None and not direct.invalidated:
+            pooled = direct.connection
+        else:
+            pooled = await connection.get_raw_connection()
+        driver = pooled.driver_connection
         if not isinstance(driver, asyncpg.Connection):
             raise TypeError("compiled statements need asyncpg")
         # Begun by SQLAlchemy, which ends it; without, the statement would be a transaction of its own.
         if not self._reads and not driver.is_in_transaction():
-            await connection.execute(_BEGIN)
+            await _begin(connection, pooled.dbapi_connection)
         return driver
 
     def _arguments(self, values: Mapping[str, Any]) -> list[Any]:
@@ -70,6 +75,14 @@ class Compiled:
             value = values[parameter.key] if parameter.required else parameter.value
             arguments.append(value if process is None else process(value))
         return arguments
+
+
+async def _begin(connection: AsyncConnection, adapter: Any) -> None:
+    if connection.in_transaction():
+        # What SQLAlchemy does before a statement of its own, without one.
+        await adapter._start_transaction()  # noqa: SLF001
+    else:
+        await connection.execute(_BEGIN)
 
 
 def insert_of(table: Table, *names: str) -> Insert:
