@@ -15,6 +15,7 @@ import asyncpg
 import docker
 import pytest
 from docker.errors import DockerException
+from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL, make_url
 
 from embedded import EmbeddedKafka, EmbeddedPostgres
@@ -49,6 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A run in the background ignores SIGINT, and so would the processes whose Ctrl-C is tested.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
     config.stash[_SOURCES] = choose_sources()
 
 

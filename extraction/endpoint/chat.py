@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import openai
-from openai.types.chat import ChatCompletion
 
 from extraction import prompting
-from extraction.endpoint.client import Answered, call, token_count
+from extraction.endpoint.client import Answered, Body, call, member, token_count
 from extraction.endpoint.counting import counted_call
 from extraction.endpoint.failures import hints, translate
 from extraction.endpoint.limits import Gate
@@ -116,7 +115,7 @@ class ChatEndpoint:
             error.add_usage(usage)
             raise
 
-    async def _send_otherwise(self, prompt: "_Prompt", dialect: Dialect, error: Refused) -> Answered[ChatCompletion]:
+    async def _send_otherwise(self, prompt: "_Prompt", dialect: Dialect, error: Refused) -> Answered[Any]:
         """The answer in the best other form that the server takes, remembered where others need that form, too."""
         tried = {dialect}
         is_ours = True
@@ -142,7 +141,7 @@ class ChatEndpoint:
             self._is_known = True
             return answered
 
-    async def _send(self, prompt: "_Prompt", dialect: Dialect) -> Answered[ChatCompletion]:
+    async def _send(self, prompt: "_Prompt", dialect: Dialect) -> Answered[Any]:
         messages = prompt.messages(dialect)
         request: dict[str, Any] = {
             "model": self.model,
@@ -162,9 +161,7 @@ class ChatEndpoint:
         # Not by the SDK's method for chats, which takes longer to look through schema and prompt than to send them.
         with counted_call(self.metrics, self.tracer, self.model, prompt.model.step):
             return await call(
-                lambda: self.client.post(
-                    "/chat/completions", cast_to=ChatCompletion, body=request | self.settings.extra_body
-                ),
+                lambda: self.client.post("/chat/completions", cast_to=Body, body=request | self.settings.extra_body),
                 self.settings.max_retries,
                 self.gate,
                 sum(_tokens(message["content"]) for message in messages),
@@ -209,33 +206,32 @@ def _tokens(content: str | list[dict[str, Any]]) -> int:
     return sum(estimate_tokens(part["text"]) if "text" in part else IMAGE_TOKENS for part in content)
 
 
-def _text(completion: ChatCompletion) -> str:
-    # Servers that only resemble the API leave out what the SDK's types promise.
-    choices = getattr(completion, "choices", None)
-    if not choices:
+def _text(completion: object) -> str:
+    choices = member(completion, "choices")
+    if not isinstance(choices, list) or not choices:
         raise RetryLater("the endpoint answered without choices")
-    choice = choices[0]
-    finish_reason, message = getattr(choice, "finish_reason", None), getattr(choice, "message", None)
-    if finish_reason == "content_filter" or getattr(message, "refusal", None):
+    message = member(choices[0], "message")
+    finish_reason = member(choices[0], "finish_reason")
+    if finish_reason == "content_filter" or member(message, "refusal"):
         raise ContentRejected("the model refused the conversation")
     if finish_reason == "length":
         raise ContextTooLong("the answer is longer than llm.max_output_tokens")
-    content = getattr(message, "content", None)
+    content = member(message, "content")
     if not content:
         # Servers with a parser for reasoning take an answer without any for reasoning.
-        content = next((text for name in _REASONING_FIELDS if (text := getattr(message, name, None))), "")
+        content = next((text for name in _REASONING_FIELDS if (text := member(message, name))), "")
     if not isinstance(content, str):
         raise RetryLater("the endpoint answered with something that is no text")
     # A lone surrogate, which JSON can spell, could not be sent back to be repaired.
     return content.encode("utf-8", "replace").decode()
 
 
-def _usage(answered: Answered[ChatCompletion]) -> Usage:
-    counted = getattr(answered.result, "usage", None)
+def _usage(answered: Answered[Any]) -> Usage:
+    counted = member(answered.result, "usage")
     return Usage(
         completions=1,
         prompt_tokens=token_count(counted, "prompt_tokens"),
         completion_tokens=token_count(counted, "completion_tokens"),
-        cached_tokens=token_count(getattr(counted, "prompt_tokens_details", None), "cached_tokens"),
+        cached_tokens=token_count(member(counted, "prompt_tokens_details"), "cached_tokens"),
         latency_ms=answered.latency_ms,
     )

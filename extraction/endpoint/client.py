@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import httpx2
 import openai
@@ -23,6 +23,20 @@ OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 FIRST_WAIT_S: Final = 0.5
 # More than any model reads and writes in one call.
 MAX_CALL_TOKENS: Final = 20_000_000
+
+
+class Body(openai.BaseModel):
+    """For `cast_to`: the JSON of the answer as it is; building models of the SDK takes longer than reading it."""
+
+    @classmethod
+    def build(cls, *, response: httpx2.Response, data: object) -> Any:  # noqa: ARG003
+        """Called by the SDK."""
+        return data
+
+
+def member(value: object, name: str) -> Any:
+    """A member of a JSON object, None where there is none: servers leave out what the API promises."""
+    return value.get(name) if isinstance(value, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ async def call(
             begin = time.perf_counter()
             try:
                 result = await once()
-                charge.tokens = token_count(getattr(result, "usage", None), "total_tokens") or tokens
+                charge.tokens = token_count(member(result, "usage"), "total_tokens") or tokens
                 return Answered(result, round(1000 * (spent_s + time.perf_counter() - begin)))
             except (openai.BadRequestError, openai.UnprocessableEntityError):
                 raise
@@ -92,11 +106,11 @@ async def call(
 
 
 def token_count(counted: object, name: str) -> int:
-    """A count of a reply's usage, whatever the SDK's types promise; 0 where it is left out, or cannot be meant.
+    """A count of a reply's usage; 0 where it is left out, or cannot be meant.
 
     What is taken is owed at the gate, added up and written to Postgres, so one absurd figure would stop everybody.
     """
-    value = getattr(counted, name, None)
+    value = member(counted, name)
     return value if isinstance(value, int) and 0 <= value <= MAX_CALL_TOKENS else 0
 
 

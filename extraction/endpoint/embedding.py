@@ -10,9 +10,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import openai
 from numpy.typing import NDArray
-from openai.types import CreateEmbeddingResponse
 
-from extraction.endpoint.client import Answered, call, token_count
+from extraction.endpoint.client import Answered, Body, call, member, token_count
 from extraction.endpoint.counting import EMBED, counted_call
 from extraction.endpoint.failures import translate
 from extraction.endpoint.limits import Gate
@@ -85,7 +84,7 @@ class EndpointEmbedder:
             if not isinstance(translated, UnexplainedRefusal) or not self.takes_base64 or self.api == "jina":
                 raise translated from error
             answered = await self._send_plainly(texts)
-        counted = getattr(answered.result, "usage", None)
+        counted = member(answered.result, "usage")
         usage = Usage(
             embedding_calls=1,
             embedding_tokens=token_count(counted, "prompt_tokens") or token_count(counted, "total_tokens"),
@@ -97,9 +96,7 @@ class EndpointEmbedder:
             error.add_usage(usage)
             raise
 
-    async def _send(
-        self, texts: Sequence[str], as_base64: bool, are_questions: bool = False
-    ) -> Answered[CreateEmbeddingResponse]:
+    async def _send(self, texts: Sequence[str], as_base64: bool, are_questions: bool = False) -> Answered[Any]:
         request: dict[str, Any] = {"model": self.model, "input": list(texts)}
         if self.api == "jina":
             # What is kept to be found later is a passage to Jina.
@@ -117,13 +114,13 @@ class EndpointEmbedder:
         # Not by the SDK's method for embeddings, which sends a format of its own where we send none.
         with counted_call(self.metrics, self.tracer, self.model, EMBED):
             return await call(
-                lambda: self.client.post("/embeddings", cast_to=CreateEmbeddingResponse, body=request),
+                lambda: self.client.post("/embeddings", cast_to=Body, body=request),
                 self.max_retries,
                 self.gate,
                 sum(estimate_tokens(text) for text in texts),
             )
 
-    async def _send_plainly(self, texts: Sequence[str]) -> Answered[CreateEmbeddingResponse]:
+    async def _send_plainly(self, texts: Sequence[str]) -> Answered[Any]:
         """Without a format, for servers that know none; remembered if that was it."""
         try:
             answered = await self._send(texts, as_base64=False)
@@ -135,14 +132,14 @@ class EndpointEmbedder:
     async def close(self) -> None:
         await self.client.close()
 
-    def _vectors(self, response: CreateEmbeddingResponse, count: int) -> NDArray[np.float32]:
-        rows = list(getattr(response, "data", None) or ())
-        if len(rows) != count:
+    def _vectors(self, response: object, count: int) -> NDArray[np.float32]:
+        rows = member(response, "data")
+        if not isinstance(rows, list) or len(rows) != count:
             raise RetryLater("the endpoint answered with another number of embeddings than asked for")
         try:
-            rows.sort(key=lambda item: item.index)
-            vectors = np.stack([_row(item.embedding) for item in rows])
-        except (binascii.Error, AttributeError, ValueError, TypeError, OverflowError) as error:
+            in_order = sorted(rows, key=lambda item: item["index"])
+            vectors = np.stack([_row(item["embedding"]) for item in in_order])
+        except (binascii.Error, KeyError, ValueError, TypeError, OverflowError) as error:
             raise RetryLater("the endpoint answered with unreadable embeddings") from error
         if vectors.ndim != 2:
             raise RetryLater("the endpoint answered with unreadable embeddings")
@@ -159,7 +156,7 @@ class EndpointEmbedder:
 
 
 def _row(embedding: object) -> NDArray[np.float32]:
-    # Asked for base64, the SDK hands the text through; servers that do not know it answer with a list.
+    # Servers that do not know base64 answer with a list.
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)
     return np.asarray(embedding, dtype=np.float32)

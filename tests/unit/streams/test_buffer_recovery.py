@@ -117,7 +117,7 @@ def assert_same(one: StepRun, other: StepRun) -> None:
 
 
 @given(LOGS, BATCHES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_crashes_change_nothing_with_the_memory_store(values: Any, batches: list[Batch]) -> None:
     records = log_of(values)
     kept = MemoryPartitionStore()
@@ -131,7 +131,7 @@ def test_crashes_change_nothing_with_the_memory_store(values: Any, batches: list
 
 
 @given(LOGS, BATCHES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_crashes_change_nothing_with_rocksdb(values: Any, batches: list[Batch]) -> None:
     records = log_of(values)
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +148,7 @@ def test_crashes_change_nothing_with_rocksdb(values: Any, batches: list[Batch]) 
 
 
 @given(LOGS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_blob_is_in_one_window_or_in_the_buffer_or_forgotten(values: Any) -> None:
     records = [record for record in log_of(values) if b"forget-user" not in (record.value or b"")]
     run = StepRun(settings=CONTEXT)
@@ -166,7 +166,7 @@ def test_every_blob_is_in_one_window_or_in_the_buffer_or_forgotten(values: Any) 
 
 
 @given(LOGS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_units_of_a_user_stay_in_the_order_of_the_log(values: Any) -> None:
     run = undisturbed(log_of(values))
     for user_id in ("u1", "u2"):
@@ -181,7 +181,7 @@ def test_the_units_of_a_user_stay_in_the_order_of_the_log(values: Any) -> None:
 
 
 @given(LOGS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_replay_of_the_same_records_cuts_the_same_windows(values: Any) -> None:
     records = log_of(values)
     assert_same(undisturbed(records), undisturbed(records))
