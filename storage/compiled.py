@@ -65,7 +65,7 @@ class Compiled:
         if not isinstance(driver, asyncpg.Connection):
             raise TypeError("compiled statements need asyncpg")
         # Begun by SQLAlchemy, which ends it; without, the statement would be a transaction of its own.
-        if not self._reads and not driver.is_in_transaction():
+        if not self._reads and not driver.is_closed() and not driver.is_in_transaction():
             await _begin(connection, pooled.dbapi_connection)
         return driver
 
@@ -80,7 +80,11 @@ class Compiled:
 async def _begin(connection: AsyncConnection, adapter: Any) -> None:
     if connection.in_transaction():
         # What SQLAlchemy does before a statement of its own, without one.
-        await adapter._start_transaction()  # noqa: SLF001
+        try:
+            await adapter._start_transaction()  # noqa: SLF001
+        except dialects.AsyncAdapt_asyncpg_dbapi.Error as error:
+            # As the statement itself would raise it, which the driver runs.
+            raise error.__cause__ or error from None
     else:
         await connection.execute(_BEGIN)
 

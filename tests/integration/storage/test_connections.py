@@ -1,12 +1,16 @@
 """Connections that were lost while nobody used them."""
 
 import asyncio
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from schemas.errors import RetryLater
 from storage import database
+from storage.compiled import Compiled
+from storage.errors import translated
 
 OTHERS = text("SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity WHERE pid = ANY(:pids)")
 MINE = text("SELECT pg_backend_pid()")
@@ -49,3 +53,21 @@ async def test_a_connection_is_not_asked_each_time(engine: AsyncEngine, monkeypa
     monkeypatch.undo()
     assert await backends(engine, 1) == {backend}
     assert ";" not in queries
+
+
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_a_connection_that_is_lost_before_a_transaction_begins_may_come_back(
+    engine: AsyncEngine, is_noticed: bool
+) -> None:
+    async def work() -> None:
+        async with engine.begin() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            if is_noticed:
+                driver.terminate()
+            else:
+                driver._transport.abort()
+            await Compiled(select(text("1"))).row(connection)
+
+    with pytest.raises(RetryLater), translated("testing"):
+        await work()
+    assert len(await backends(engine, 1)) == 1
