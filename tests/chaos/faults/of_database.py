@@ -73,11 +73,11 @@ async def _lock_crosswise(arena: Arena) -> None:
     try:
         # Ours must not be the session that notices.
         await connection.execute("SET deadlock_timeout = '20s'")
-        async with connection.transaction():
-            await connection.execute("SELECT 1 FROM profiles FOR UPDATE")
-            waiting = await _waiting_worker(arena, LOCKED_S)
-            if waiting is not None:
-                with contextlib.suppress(asyncpg.DeadlockDetectedError):
+        # Where it is ours after all, nothing was tried, and the caller tries again.
+        with contextlib.suppress(asyncpg.DeadlockDetectedError):
+            async with connection.transaction():
+                await connection.execute("SELECT 1 FROM profiles FOR UPDATE")
+                if await _waiting_worker(arena, LOCKED_S) is not None:
                     await connection.execute("SELECT 1 FROM users FOR UPDATE")
     finally:
         await connection.close()
