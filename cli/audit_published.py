@@ -12,7 +12,8 @@ import orjson
 
 from cli.audit_findings import Sample
 from schemas.changes import ProfileEntry, ProfileState
-from storage.audit_published import ChangeKey, ChangeKind, UserChanges, UserKey, UserState, change_key
+from storage.audit_published import ChangeKey, ChangeKind, UserChanges, UserState, change_key
+from storage.user_listing import UserKey
 
 StateVerdict = Literal["equal", "pending", "behind", "ahead", "unknown"]
 

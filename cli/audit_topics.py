@@ -21,17 +21,15 @@ from cli.audit_published import (
     unknown_changes,
 )
 from storage.audit_published import (
-    PAGE_USERS,
     ChangeKey,
     ChangeKind,
-    UserKey,
     forgotten_at,
     pending_of,
     read_changes,
     read_states,
-    user_pages,
 )
 from storage.text import epoch_ms
+from storage.user_listing import PAGE_USERS, UserKey, user_pages
 
 # Records of a topic of which something is held at once: users are looked at in so many slices as it takes.
 MAX_HELD: Final = 250_000

@@ -15,6 +15,7 @@ from cli.commands import (
     inspect,
     memory,
     project,
+    publish_snapshot,
     run_gateway,
     run_system,
     schema,
@@ -39,7 +40,10 @@ app = typer.Typer(
     help="Long-term memory for LLM applications, as a stream processor on Kafka.",
 )
 
-for group in (run_system, run_gateway, send, memory, why, flush, inspect, usage, project, ingest_check, doctor, schema):
+for group in (
+    *(run_system, run_gateway, send, memory, why, flush, inspect, usage, publish_snapshot, project, ingest_check),
+    *(doctor, schema),
+):
     group.register(app)
 
 

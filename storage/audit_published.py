@@ -1,13 +1,13 @@
 """What Postgres has published of users, and what still waits in the outbox, each batch as of one moment."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ARRAY, Select, Text, and_, bindparam, column, exists, func, select, tuple_
+from sqlalchemy import ARRAY, Select, Text, and_, bindparam, column, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import ProfileEntry
@@ -26,10 +26,8 @@ from storage.tables import (
     users,
     without_search,
 )
+from storage.user_listing import UserKey
 
-PAGE_USERS: Final = 500
-
-UserKey = tuple[str, str]
 ChangeKind = Literal["profile-updated", "event-updated"]
 
 
@@ -71,24 +69,6 @@ class UserChanges:
     recorded: list[tuple[ChangeKey, datetime]] = field(default_factory=list)
     event_ids: set[UUID] = field(default_factory=set)
     pending: set[ChangeKey] = field(default_factory=set)
-
-
-async def user_pages(connection: AsyncConnection, size: int = PAGE_USERS) -> AsyncIterator[list[UserKey]]:
-    """All users, a page at a time; ends the transaction before each, so that a page is read as of one moment."""
-    last: UserKey = ("", "")
-    while True:
-        await connection.rollback()
-        query = (
-            select(users.c.project_id, users.c.user_id)
-            .where(tuple_(users.c.project_id, users.c.user_id) > tuple_(*(bindparam(None, part) for part in last)))
-            .order_by(users.c.project_id, users.c.user_id)
-            .limit(size)
-        )
-        page = [(row.project_id, row.user_id) for row in (await connection.execute(query)).all()]
-        if not page:
-            return
-        yield page
-        last = page[-1]
 
 
 async def read_states(connection: AsyncConnection, wanted: Collection[UserKey]) -> Mapping[UserKey, UserState]:

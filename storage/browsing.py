@@ -134,12 +134,13 @@ async def read_events(
     connection: AsyncConnection,
     project_id: str,
     user_id: str,
-    limit: int,
+    limit: int | None,
     *,
     since: datetime | None = None,
     tags: str | None = None,
 ) -> list[EventRow]:
     """The latest events, the newest first, with their gists in order; with `since`, those recorded from then on.
+    All of them without a `limit`.
 
     `tags` is JSON that the tags of an event must contain.
     """

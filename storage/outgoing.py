@@ -16,11 +16,12 @@ from schemas.changes import (
     Event,
     EventChanged,
     Extractor,
+    Op,
     ProfileChanged,
     ProfileEntry,
     ProfileState,
 )
-from schemas.memory import ChangeOp, ExtractorIdentity
+from schemas.memory import ExtractorIdentity
 from schemas.records import RECORD_VERSION
 from schemas.trace import NO_TRACE, Trace
 from schemas.windows import Unit
@@ -45,7 +46,7 @@ class Outgoing:
 
     def profile_changed(
         self,
-        op: ChangeOp,
+        op: Op,
         before: ProfileEntry | None,
         after: ProfileEntry | None,
         revision: int,
@@ -67,7 +68,7 @@ class Outgoing:
 
     def event_changed(
         self,
-        op: ChangeOp,
+        op: Op,
         before: Event | None,
         after: Event | None,
         revision: int,

@@ -1,15 +1,18 @@
-"""The users of a project, page by page; only the table of users is read."""
+"""Users page by page, for whoever asks and for work on each of them; only their own table is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.tables import users
 
+PAGE_USERS: Final = 500
+
+UserKey = tuple[str, str]
 UserOrder = Literal["updated_at", "profile_count", "event_count"]
 
 _COLUMNS: Final = (
@@ -69,3 +72,28 @@ async def list_users(
         return UserPage(found, offset + len(found))
     count = await connection.scalar(select(func.count()).select_from(users).where(*wanted))
     return UserPage(found, count or 0)
+
+
+async def user_pages(
+    connection: AsyncConnection, size: int = PAGE_USERS, project_id: str | None = None
+) -> AsyncIterator[list[UserKey]]:
+    """All users, or those of a project, a page at a time.
+
+    Ends the transaction before each page, so that it is read as of one moment.
+    """
+    last: UserKey = ("", "")
+    while True:
+        await connection.rollback()
+        query = (
+            select(users.c.project_id, users.c.user_id)
+            .where(tuple_(users.c.project_id, users.c.user_id) > tuple_(*(bindparam(None, part) for part in last)))
+            .order_by(users.c.project_id, users.c.user_id)
+            .limit(size)
+        )
+        if project_id is not None:
+            query = query.where(users.c.project_id == project_id)
+        page = [(row.project_id, row.user_id) for row in (await connection.execute(query)).all()]
+        if not page:
+            return
+        yield page
+        last = page[-1]
