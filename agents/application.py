@@ -296,7 +296,7 @@ class Applier:
             async with self._deps.engine.begin() as connection:
                 await apply(connection, application, clock.now(), clock.new_id)
                 if attempt is not None:
-                    await record_usage(connection, attempt)
+                    await record_usage(connection, attempt, is_locked=application.locks_user)
                 await in_transaction(connection)
         if attempt is not None:
             await self._accounts.written(attempt)

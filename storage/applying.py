@@ -77,6 +77,11 @@ class Application:
     window_positions: Mapping[UUID, Position]
     keep_blobs: bool = False
 
+    @property
+    def locks_user(self) -> bool:
+        """Whether it is written under the lock on the user's row: else no row of the user's is touched, nor made."""
+        return bool(self.applied or self.parked)
+
 
 @dataclass(frozen=True, slots=True)
 class AppliedResult:
@@ -97,8 +102,8 @@ async def apply(
     Raises ProfileMoved if the user's revision is not `read_revision` any more and the update changes anything,
     and UnitsMoved if a unit is not open any more (or has pieces that are applied): the caller rolls back.
     """
-    if not application.applied and not application.parked:
-        # No row of the user's is made: all may be erased, and the user forgotten.
+    if not application.locks_user:
+        # All may be erased, and the user forgotten.
         await _write_ledger(connection, application, now)
         return AppliedResult(application.read_revision, 0, None, 0, 0)
     user = await lock_user(connection, application.project_id, application.user_id, now)

@@ -20,13 +20,18 @@ CHANNEL: Final = "memostream_ledger"
 LedgerKind = Literal["window", "flush", "forget-user"]
 
 
-_NOTIFY: Final = Compiled(select(func.pg_notify(CHANNEL, bindparam("ledger_id", type_=Text))))
+_NEWS: Final = select(func.pg_notify(CHANNEL, bindparam("news", type_=Text)))
+_NOTIFY: Final = Compiled(_NEWS)
 _RECORD: Final = Compiled(
-    insert_of(
-        ledger,
-        *("ledger_id", "kind", "command_id", "project_id", "user_id", "topic", "partition", "offset", "outcome"),
-        *("applied_count", "parked_count", "duplicate_count", "erased_count", "window_ids", "recorded_at"),
-    ).on_conflict_do_nothing()
+    _NEWS.add_cte(
+        insert_of(
+            ledger,
+            *("ledger_id", "kind", "command_id", "project_id", "user_id", "topic", "partition", "offset", "outcome"),
+            *("applied_count", "parked_count", "duplicate_count", "erased_count", "window_ids", "recorded_at"),
+        )
+        .on_conflict_do_nothing()
+        .cte("recorded")
+    )
 )
 
 
@@ -95,8 +100,7 @@ async def record_ledger(connection: AsyncConnection, rows: Sequence[LedgerRow]) 
     """Write rows, keeping those that exist, and notify everybody who waits for one at commit."""
     if not rows:
         return
-    await _RECORD.many(connection, map(_values, rows))
-    await _NOTIFY.many(connection, [{"ledger_id": str(row.ledger_id)} for row in rows])
+    await _RECORD.many(connection, [{**_values(row), "news": str(row.ledger_id)} for row in rows])
 
 
 async def claim_ledger(connection: AsyncConnection, row: LedgerRow) -> bool:
@@ -106,7 +110,7 @@ async def claim_ledger(connection: AsyncConnection, row: LedgerRow) -> bool:
     """
     claimed = insert(ledger).values(_values(row)).on_conflict_do_nothing().returning(ledger.c.ledger_id)
     is_new = (await connection.execute(claimed)).first() is not None
-    await _NOTIFY.row(connection, ledger_id=str(row.ledger_id))
+    await _NOTIFY.row(connection, news=str(row.ledger_id))
     return is_new
 
 

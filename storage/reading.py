@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final, cast
 
-from sqlalchemy import ARRAY, BindParameter, Text, bindparam, func, or_, select
+from sqlalchemy import ARRAY, BindParameter, Text, and_, bindparam, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.identity import content_hash
@@ -66,17 +66,25 @@ _LIVE: Final = (
     .where(users.c.project_id == _PROJECT_ID, users.c.user_id == _USER_ID)
     .scalar_subquery()
 )
+_IS_FORGOTTEN: Final = forgotten_users.c.user_hash == bindparam("user_hash")
+_FORGOTTEN: Final = Compiled(select(forgotten_users).where(_IS_FORGOTTEN), reads=True)
+# Of one moment, and in one round trip; at least a row, for the user may have been forgotten and no unit be known.
 _UNITS: Final = Compiled(
-    select(units).where(
-        units.c.project_id == _PROJECT_ID,
-        units.c.user_id == _USER_ID,
-        units.c.generation == func.coalesce(_LIVE, LIVE_GENERATION),
-        units.c.blob_id == func.any(bindparam("blob_ids", type_=ARRAY(Text))),
+    select(*units.c, forgotten_users.c.forgotten_at, forgotten_users.c.offsets).select_from(
+        select(literal_column("1"))
+        .subquery("one")
+        .outerjoin(
+            units,
+            and_(
+                units.c.project_id == _PROJECT_ID,
+                units.c.user_id == _USER_ID,
+                units.c.generation == func.coalesce(_LIVE, LIVE_GENERATION),
+                units.c.blob_id == func.any(bindparam("blob_ids", type_=ARRAY(Text))),
+            ),
+        )
+        .outerjoin(forgotten_users, _IS_FORGOTTEN)
     ),
     reads=True,
-)
-_FORGOTTEN: Final = Compiled(
-    select(forgotten_users).where(forgotten_users.c.user_hash == bindparam("user_hash")), reads=True
 )
 
 
@@ -115,14 +123,24 @@ async def look_up_units(
     connection: AsyncConnection, project_id: str, user_id: str, blob_ids: Collection[str]
 ) -> UnitBook:
     """What is recorded of these blobs in the live generation, and the user's last forget."""
-    rows = await _UNITS.rows(connection, project_id=project_id, user_id=user_id, blob_ids=list(set(blob_ids)))
-    return book_of(map(recorded_unit, rows), await read_cut_off(connection, project_id, user_id))
+    rows = await _UNITS.rows(
+        connection,
+        project_id=project_id,
+        user_id=user_id,
+        blob_ids=list(set(blob_ids)),
+        user_hash=user_hash(project_id, user_id),
+    )
+    return book_of((recorded_unit(row) for row in rows if row["blob_id"] is not None), _cut_off(rows[0]))
 
 
 async def read_cut_off(connection: AsyncConnection, project_id: str, user_id: str) -> ForgetCutOff | None:
     """The user's last forget, if there was one."""
     row = await _FORGOTTEN.row(connection, user_hash=user_hash(project_id, user_id))
-    if row is None:
+    return None if row is None else _cut_off(row)
+
+
+def _cut_off(row: Record) -> ForgetCutOff | None:
+    if row["forgotten_at"] is None:
         return None
     return ForgetCutOff(row["forgotten_at"], offsets_from_json(row["offsets"]))
 

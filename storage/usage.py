@@ -74,9 +74,13 @@ class UsageSum:
     unpriced_tokens: int
 
 
-async def record_usage(connection: AsyncConnection, attempt: Attempt) -> None:
-    """Write the attempt, once; it names a user who was forgotten only after a return, and for what was said since."""
-    await _lock_name(connection, attempt.project_id, attempt.user_id)
+async def record_usage(connection: AsyncConnection, attempt: Attempt, *, is_locked: bool = False) -> None:
+    """Write the attempt, once; it names a user who was forgotten only after a return, and for what was said since.
+
+    `is_locked` says that the transaction holds the lock on the user's row, which a forget waits for as well.
+    """
+    if not is_locked:
+        await _lock_name(connection, attempt.project_id, attempt.user_id)
     cut_off = await read_cut_off(connection, attempt.project_id, attempt.user_id)
     is_forgotten = cut_off is not None and (
         all(cut_off.covers(position) for position in attempt.said_at)
