@@ -64,7 +64,13 @@ class PartResult:
 
     @property
     def is_clean(self) -> bool:
-        return self.verdict is not None and self.verdict.is_clean and all(one.reached for one in self.observed)
+        """Also: no fault failed to be done, and no worker ended but by one."""
+        return (
+            self.verdict is not None
+            and self.verdict.is_clean
+            and all(one.reached for one in self.observed)
+            and not self.ends.unexpected
+        )
 
 
 async def run_part(part: Part, folder: Path, seed: int, say: Say) -> PartResult:
