@@ -30,6 +30,7 @@ from benchmarks.installation import fill
 from benchmarks.machine import MIB
 from benchmarks.reports import write
 from benchmarks.scripted_model import ScriptedModel
+from cli.running import collect_less_often
 from embedded import embedded_services
 from schemas.settings import Settings
 from storage.database import create_engine
@@ -98,6 +99,8 @@ def main() -> int:
     options = parser.parse_args()
     # aiokafka tells of every partition that has no leader yet; our own log is part of what is measured.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # As the program runs a worker.
+    collect_less_often()
     measured = uvloop.run(_measure_embedded(options))
     print(write(f"whole_path_{options.window_tokens}", asdict(measured)).read_text())
     return 0

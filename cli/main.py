@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from cli.commands import (
+    dead_letters,
     doctor,
     flush,
     ingest_check,
@@ -42,7 +43,7 @@ app = typer.Typer(
 
 for group in (
     *(run_system, run_gateway, send, memory, why, flush, inspect, usage, publish_snapshot, project, ingest_check),
-    *(doctor, schema),
+    *(dead_letters, doctor, schema),
 ):
     group.register(app)
 

@@ -1,0 +1,47 @@
+"""Parked units that nobody wants to try again: they count as erased, wherever they turn up."""
+
+from datetime import datetime
+
+from sqlalchemy import exists, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.locking import live_rows, lock_known_user
+from storage.tables import LIVE_GENERATION, units
+from storage.units import ID_CONFLICT, WHOLE
+
+
+async def drop_parked(connection: AsyncConnection, project_id: str, user_id: str, blob_id: str, now: datetime) -> bool:
+    """Leave out for good what is parked of a blob, or the blob where nothing of it is recorded; False if it is applied.
+
+    What memory has of other parts of it stays.
+    """
+    user = await lock_known_user(connection, project_id, user_id)
+    generation = LIVE_GENERATION if user is None else user.live_generation
+    of_blob = (
+        live_rows(user, units)
+        if user is not None
+        else (units.c.project_id == project_id, units.c.user_id == user_id, units.c.generation == generation)
+    )
+    of_blob = (*of_blob, units.c.blob_id == blob_id)
+    dropped = await connection.execute(
+        update(units)
+        .where(*of_blob, units.c.state == "parked", units.c.reason.is_distinct_from(ID_CONFLICT))
+        .values(state="erased", reason=None)
+    )
+    if dropped.rowcount:
+        return True
+    if await connection.scalar(select(exists().where(*of_blob))):
+        return False
+    await connection.execute(
+        insert(units).values(
+            project_id=project_id,
+            user_id=user_id,
+            generation=generation,
+            blob_id=blob_id,
+            message_index=WHOLE,
+            part=WHOLE,
+            state="erased",
+            recorded_at=now,
+        )
+    )
+    return True
