@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
-from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
+from faust.tables.recovery import RebalanceAgain, ServiceStopped
 from faust.types import TP
 from mode import Service
 
 from streams.ownership import PartitionOwners
+from streams.recovery import PatientRecovery, tables_with
 
 
-class OwnershipLoader(Recovery):
+class OwnershipLoader(PatientRecovery):
     """Opens the assigned partitions, then lets the stream begin at the committed offsets.
 
     Faust's recovery hangs behind a trailing transaction marker, and ended by position it leaves stale state. The order
@@ -64,13 +66,4 @@ class OwnershipLoader(Recovery):
 
 def owner_tables(owners: PartitionOwners, topics: Iterable[str]) -> type[TableManager]:
     """A table manager for `new_app` whose partitions of these topics are those of `owners`."""
-    owned = frozenset(topics)
-
-    class OwnerTables(TableManager):
-        @property
-        def recovery(self) -> Recovery:
-            if self._recovery is None:
-                self._recovery = OwnershipLoader(self.app, self, owners, owned, beacon=self.beacon, loop=self.loop)
-            return self._recovery
-
-    return OwnerTables
+    return tables_with(partial(OwnershipLoader, owners=owners, topics=frozenset(topics)))

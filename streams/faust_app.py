@@ -22,6 +22,7 @@ from yarl import URL
 from schemas.settings import KafkaSettings
 from streams.clients import MAX_REQUEST_BYTES, translated
 from streams.header_names import read_any_header_names
+from streams.recovery import PatientRecovery, tables_with
 from streams.starting import patiently
 from streams.stopping import FAREWELL_S
 
@@ -43,6 +44,8 @@ log = structlog.get_logger()
 
 class _ReadCommittedThread(AIOKafkaConsumerThread):
     """Faust reads committed records only with its own `exactly_once`, which loses and doubles records."""
+
+    _seeks = 0
 
     async def on_start(self) -> None:
         """Connect; a stop meanwhile ends it, for the thread would not see that it is to stop before it has started."""
@@ -88,12 +91,16 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
 
     async def _seek_to_committed_or_beginning(self) -> Mapping[Any, int]:
         consumer = self._ensure_consumer()
-        committed = await consumer.seek_to_committed()
+        self._seeks += 1
+        number = self._seeks
+        committed = {place: await consumer.committed(place) for place in consumer.assignment()}
         fresh = [place for place, offset in committed.items() if not offset]
-        beginnings = await consumer.beginning_offsets(fresh) if fresh else {}
-        for place, offset in beginnings.items():
-            consumer.seek(place, offset)
-        return {**committed, **beginnings}
+        offsets = {**committed, **(await consumer.beginning_offsets(fresh) if fresh else {})}
+        # One that a rebalance has overtaken while the broker was away must not take later reading back.
+        if number == self._seeks:
+            for place, offset in offsets.items():
+                consumer.seek(place, offset)
+        return offsets
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Watch the fetcher only: offsets are committed by us, so Faust's warnings of a stalled commit are false."""
@@ -298,6 +305,7 @@ def new_app(app_id: str, kafka: KafkaSettings, partitions: int, **options: Any) 
         broker_credentials=_credentials(kafka),
         **{
             "autodiscover": False,
+            "TableManager": tables_with(PatientRecovery),
             "origin": None,
             # The leader topic, the web server and the standby copies serve nobody here.
             "topic_disable_leader": True,

@@ -1,10 +1,15 @@
 """Faust on our transport, on a real broker."""
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import faust
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 from structlog.testing import capture_logs
 
@@ -17,40 +22,109 @@ from tests.support.ports import free_port
 DEADLINE_S = 30.0
 
 
+@dataclass
+class Reader:
+    """An app that remembers what it has read of a topic of one partition, and commits nothing."""
+
+    app: FaustApp
+    topic: str
+    kafka: KafkaSettings
+    seen: list[bytes] = field(default_factory=list)
+
+    async def send(self, value: bytes) -> None:
+        async with producer(self.kafka) as sender:
+            await sender.send_and_wait(self.topic, value)
+
+    async def saw(self, *values: bytes) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while tuple(self.seen) != values:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def reading(kafka: KafkaSettings) -> AsyncIterator[Reader]:
+    """A reader that is not started, and stopped when the block ends."""
+    topic = f"{kafka.topic_prefix}source"
+    async with admin(kafka) as client:
+        await client.create_topics([NewTopic(topic, 1, 1)])
+    app = new_app(f"{kafka.topic_prefix}app", kafka, 1)
+    reader = Reader(app, topic, kafka)
+
+    @app.agent(raw_topic(app, topic, 1), name="collect")
+    async def collect(stream: Any) -> None:
+        async for event in cast(faust.Stream[bytes], stream).noack().events():
+            reader.seen.append(event.message.value)
+
+    try:
+        yield reader
+    finally:
+        await app.stop()
+
+
 async def test_a_partition_without_a_commit_is_sought_back_to_its_beginning(
     kafka_bootstrap: str, topic_prefix: str
 ) -> None:
-    kafka = KafkaSettings(bootstrap_servers=kafka_bootstrap, topic_prefix=topic_prefix)
-    name = f"{topic_prefix}source"
-    async with admin(kafka) as client:
-        await client.create_topics([NewTopic(name, 1, 1)])
-    app = new_app(f"{topic_prefix}app", kafka, 1)
-    seen: list[bytes] = []
-    arrived = asyncio.Event()
+    async with reading(KafkaSettings(bootstrap_servers=kafka_bootstrap, topic_prefix=topic_prefix)) as reader:
+        await reader.app.start()
+        await reader.send(b"first")
+        await reader.saw(b"first")
+        # As Faust does when a rebalance begins, after it has dropped what it had fetched.
+        await reader.app.consumer.perform_seek()
+        await reader.send(b"second")
+        await reader.saw(b"first", b"first", b"second")
 
-    @app.agent(raw_topic(app, name, 1), name="collect")
-    async def collect(stream: Any) -> None:
-        async for event in cast(faust.Stream[bytes], stream).noack().events():
-            seen.append(event.message.value)
-            arrived.set()
 
-    async def saw(*values: bytes) -> None:
+async def test_partitions_are_taken_up_however_long_their_offsets_take(
+    kafka_bootstrap: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = AIOKafkaConsumer.committed
+    kafka = KafkaSettings(
+        bootstrap_servers=kafka_bootstrap,
+        topic_prefix=topic_prefix,
+        session_timeout_s=1.0,
+        heartbeat_interval_s=0.2,
+        request_timeout_s=1.0,
+    )
+
+    async def late(self: AIOKafkaConsumer, partition: TopicPartition) -> Any:
+        # As with a broker that is away.
+        await asyncio.sleep(2 * kafka.request_timeout_s)
+        return await committed(self, partition)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "committed", late)
+    async with reading(kafka) as reader:
         async with asyncio.timeout(DEADLINE_S):
-            while tuple(seen) != values:
-                arrived.clear()
-                await arrived.wait()
+            await reader.app.start()
+        await reader.send(b"first")
+        await reader.saw(b"first")
 
-    await app.start()
-    try:
-        async with producer(kafka) as sender:
-            await sender.send_and_wait(name, b"first")
-            await saw(b"first")
-            # As Faust does when a rebalance begins, after it has dropped what it had fetched.
-            await app.consumer.perform_seek()
-            await sender.send_and_wait(name, b"second")
-            await saw(b"first", b"first", b"second")
-    finally:
-        await app.stop()
+
+async def test_a_seek_that_another_has_overtaken_reads_nothing_again(
+    kafka_bootstrap: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = AIOKafkaConsumer.committed
+    is_asked, may_go_on = threading.Event(), threading.Event()
+
+    async def late(self: AIOKafkaConsumer, partition: TopicPartition) -> Any:
+        if not is_asked.is_set():
+            is_asked.set()
+            while not may_go_on.is_set():
+                await asyncio.sleep(0.02)
+        return await committed(self, partition)
+
+    async with reading(KafkaSettings(bootstrap_servers=kafka_bootstrap, topic_prefix=topic_prefix)) as reader:
+        await reader.app.start()
+        await reader.send(b"first")
+        await reader.saw(b"first")
+        monkeypatch.setattr(AIOKafkaConsumer, "committed", late)
+        overtaken = asyncio.create_task(reader.app.consumer.perform_seek())
+        await asyncio.to_thread(is_asked.wait, DEADLINE_S)
+        await reader.app.consumer.perform_seek()
+        await reader.saw(b"first", b"first")
+        may_go_on.set()
+        await overtaken
+        await reader.send(b"second")
+        await reader.saw(b"first", b"first", b"second")
 
 
 def app_without_broker(port: int, topic_prefix: str, start_timeout_s: float) -> FaustApp:
