@@ -7,6 +7,7 @@ from typing import Final, Literal
 import orjson
 
 from schemas import headers as names
+from schemas.envelope import open_value
 from schemas.errors import ConfigurationError, InvalidRecord
 from schemas.headers import Headers
 from schemas.identity import position_blob_id
@@ -241,8 +242,8 @@ def counted(letters: Sequence[Letter]) -> Mapping[str, int]:
 def _named(record: RawRecord, first: Position, carried: bytes) -> tuple[BlobKey, ...]:
     """The blob that a record of `chat-messages` is, by what can be read of it."""
     try:
-        document = orjson.loads(record.value or b"null")
-    except orjson.JSONDecodeError:
+        document = open_value(record.value or b"", record.headers).document
+    except InvalidRecord:
         return ()
     if not isinstance(document, dict) or (user_id := _text(document.get("user_id"))) is None:
         return ()
