@@ -46,7 +46,7 @@ check: $(DEV) ## Lint, formatting, types and import contracts
 
 .PHONY: test
 test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 3 --dist loadfile --no-loadscope-reorder tests)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder tests)
 
 .PHONY: chaos
 chaos: $(DEV) ## Attack the whole system: kills, freezes, broken brokers and models; ARGS="--records 20000 --faults 10"
