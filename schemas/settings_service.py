@@ -50,7 +50,7 @@ class WorkerSettings(Section):
     )
     shutdown_timeout_s: PositiveFloat = Field(
         20.0,
-        description="Windows that are not finished this long after Ctrl-C are handed back; 20 s later the process has "
+        description="Windows that are not finished this long after Ctrl-C are handed back; 25 s later the process has "
         "ended, whatever hangs.",
     )
     metadata_refresh_s: PositiveFloat = Field(30.0, description="How soon a new partition or broker is noticed.")

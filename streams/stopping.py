@@ -10,7 +10,7 @@ from schemas.settings import ApiSettings, WorkerSettings
 # Of one farewell: a commit, leaving a group, closing producers, giving leases back.
 FAREWELL_S: Final = 3.0
 # Behind the windows that are under way: a commit, the group, the relay's batch, its producers and leases.
-STOP_MARGIN_S: Final = 20.0
+STOP_MARGIN_S: Final = 25.0
 # Behind the requests that are under way: counts that are not written yet, Kafka's producer and consumer, Postgres.
 GATEWAY_STOP_MARGIN_S: Final = 15.0
 

@@ -45,7 +45,7 @@ from streams.observing import Observer, create_tracer
 from streams.offsets import end_offsets
 from streams.relay import Relay
 from streams.starting import check_login, patiently
-from streams.stopping import FAREWELL_S, Parts, done_before, running, side_by_side
+from streams.stopping import FAREWELL_S, Parts, SideBySide, done_before, running, side_by_side
 from streams.topics import Topics, ensure_topics
 from streams.worker_registry import registered
 
@@ -139,9 +139,8 @@ async def _start(
         health.watch("relay", nothing_wrong)
     stages = await stack.enter_async_context(side_by_side(parts))
     if "extraction" in roles:
-        extracting = stages.stack("extraction")
         await _enter_extraction_role(
-            extracting, settings, engine, partitions, on_fatal, health, worker_name, model_http, observer
+            stages, settings, engine, partitions, on_fatal, health, worker_name, model_http, observer
         )
     service: BufferService | None = None
     if "buffer" in roles:
@@ -228,7 +227,7 @@ async def _enter_storage(
 
 
 async def _enter_extraction_role(
-    stack: AsyncExitStack,
+    stages: SideBySide,
     settings: Settings,
     engine: AsyncEngine,
     partitions: int,
@@ -238,6 +237,7 @@ async def _enter_extraction_role(
     model_http: "AsyncClient | None",
     observer: Observer,
 ) -> None:
+    stack = stages.stack("extraction")
     # One for both, for what may be asked of the endpoint is limited by it.
     embedder = create_embedder(settings, model_http, observer.metrics, observer.tracer)
     extractor = create_extractor(settings, embedder, model_http, observer.metrics, observer.tracer)
@@ -246,7 +246,8 @@ async def _enter_extraction_role(
         log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
     problems = Health()
     policies = PolicyBook(settings, stored_in(engine), problems)
-    await stack.enter_async_context(running(policies.watch(), on_fatal))
+    # Beside it: each may wait for a database that is away, and none needs the other to stop.
+    await stages.stack("policies").enter_async_context(running(policies.watch(), on_fatal))
     topics = Topics(settings.kafka.topic_prefix)
     sources = [source.topic for source in settings.ingest.sources]
     app = new_app(topics.extraction_group, settings.kafka, partitions)
@@ -270,7 +271,8 @@ async def _enter_extraction_role(
     )
     intake = extraction.register(app, topics.extraction_windows, partitions, deps)
     if embedder is not None:
-        await stack.enter_async_context(running(EmbeddingFiller(deps, embedder).run(), on_fatal))
+        filler = EmbeddingFiller(deps, embedder)
+        await stages.stack("embeddings").enter_async_context(running(filler.run(), on_fatal))
     await stack.enter_async_context(_running_app(app, on_fatal, settings.worker.start_timeout_s))
     observer.see_extraction(
         app,
