@@ -4,6 +4,7 @@ For what every window runs: to build a statement and look it up among the compil
 longer than it takes asyncpg to run it.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -85,6 +86,11 @@ async def _begin(connection: AsyncConnection, adapter: Any) -> None:
         except dialects.AsyncAdapt_asyncpg_dbapi.Error as error:
             # As the statement itself would raise it, which the driver runs.
             raise error.__cause__ or error from None
+        except asyncio.CancelledError:
+            # The server may have begun what the adapter knows nothing of and nobody would end: the next one to take
+            # this connection would write into it, and believe that it was committed.
+            adapter.driver_connection.terminate()
+            raise
     else:
         await connection.execute(_BEGIN)
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from asyncpg.transaction import Transaction
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -71,3 +72,28 @@ async def test_a_connection_that_is_lost_before_a_transaction_begins_may_come_ba
     with pytest.raises(RetryLater), translated("testing"):
         await work()
     assert len(await backends(engine, 1)) == 1
+
+
+async def test_a_connection_on_which_a_begin_was_cancelled_is_not_used_again(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, has_begun = Transaction.start, asyncio.Event()
+
+    async def late(self: Transaction) -> None:
+        await start(self)
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        async with engine.begin() as connection:
+            await Compiled(select(text("1"))).row(connection)
+
+    (before,) = await backends(engine, 1)
+    monkeypatch.setattr(Transaction, "start", late)
+    working = asyncio.create_task(work())
+    await has_begun.wait()
+    working.cancel()
+    await asyncio.wait([working])
+    monkeypatch.undo()
+    assert working.cancelled()
+    assert await backends(engine, 1) != {before}
