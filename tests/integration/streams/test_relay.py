@@ -183,6 +183,10 @@ async def test_what_a_killed_relay_had_not_committed_is_not_seen(engine: AsyncEn
     assert len(await _profiles(kafka)) == 1
 
 
+# A connection that aiokafka is making when it is cancelled is closed by the garbage collector, which warns.
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
 async def test_relays_that_are_cancelled_again_and_again_lose_nothing_and_end_on_the_newest_state(
     engine: AsyncEngine, kafka: KafkaSettings
 ) -> None:
