@@ -47,7 +47,7 @@ def create_owning_app(
             async for event in cast(faust.Stream[bytes], stream).noack().events():
                 message = event.message
                 place = TopicPartition(message.topic, message.partition)
-                owners.put(place, [_raw(record) for record in message.value], message.generation_id)
+                owners.put(place, [RawRecord.of(record) for record in message.value], message.generation_id)
         except (asyncio.CancelledError, GeneratorExit):
             raise
         # Faust would restart the agent at the next record and commit past this one.
@@ -58,15 +58,3 @@ def create_owning_app(
     for topic, partitions in topics.items():
         app.agent(raw_topic(app, topic, partitions), name=topic)(hand_over)
     return app
-
-
-def _raw(record: Any) -> RawRecord:
-    return RawRecord(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-    )

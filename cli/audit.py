@@ -225,9 +225,7 @@ def note_copies(records: Sequence[Seen], tally: Tally) -> None:
 
 def seen_record(record: Any) -> Seen:
     """An aiokafka record as the rules see it."""
-    raw = RawRecord(
-        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
-    )
+    raw = RawRecord.of(record)
     try:
         origin = origin_of(raw)
     except InvalidRecord:

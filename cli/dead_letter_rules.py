@@ -1,5 +1,6 @@
 """Dead letters: what one is of, what has become of it since, and how it is sent again. Pure."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -233,9 +234,7 @@ def again(letter: Letter, chat_messages: str) -> Again:
 
 def counted(letters: Sequence[Letter]) -> Mapping[str, int]:
     """How many there are of each reason, the most frequent first."""
-    counts: dict[str, int] = {}
-    for letter in letters:
-        counts[letter.reason] = counts.get(letter.reason, 0) + 1
+    counts = Counter(letter.reason for letter in letters)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -1,5 +1,6 @@
 """Reads dead letters with what has become of them, sends them again, and drops them."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -70,10 +71,7 @@ async def find_letters(settings: Settings, wanted: Wanted, *, with_done: bool = 
     _check_places(wanted, letters, newest)
     async with _database(settings) as engine:
         judged = [letter async for letter in _judged(engine, [one for one in newest if wanted.takes(one)])]
-    done: dict[Status, int] = {}
-    for letter in judged:
-        if letter.status != "open":
-            done[letter.status] = done.get(letter.status, 0) + 1
+    done = Counter[Status](letter.status for letter in judged if letter.status != "open")
     return Found(tuple(one for one in judged if with_done or one.status == "open"), done)
 
 
@@ -124,16 +122,7 @@ async def _read(scanner: TopicScanner, topic: str, mappings: Mappings) -> AsyncI
     first, end = await scanner.bounds(topic)
     async for records in scanner.scan(topic, first, end):
         for record in records:
-            raw = RawRecord(
-                record.topic,
-                record.partition,
-                record.offset,
-                record.timestamp,
-                record.key,
-                record.value,
-                tuple(record.headers),
-            )
-            letter = read_letter(raw, mappings)
+            letter = read_letter(RawRecord.of(record), mappings)
             if letter is not None:
                 yield letter
 

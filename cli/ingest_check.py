@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cli.scanning import TopicScanner, topic_scanner
 from schemas.errors import ConfigurationError, InvalidRecord
@@ -104,7 +103,7 @@ async def _sampled(scanner: TopicScanner, topic: str, sample: Sample) -> list[Ra
     span = sample.records
     while True:
         begin, stop = _range(first, end, span, sample)
-        records = [_raw(record) async for batch in scanner.scan(topic, begin, stop) for record in batch]
+        records = [RawRecord.of(record) async for batch in scanner.scan(topic, begin, stop) for record in batch]
         if len(records) >= sample.records or all(begin[p] == first[p] and stop[p] == end[p] for p in begin):
             break
         span *= WIDENING
@@ -119,9 +118,3 @@ def _range(
     if sample.from_beginning:
         return {p: first[p] for p in partitions}, {p: min(end[p], first[p] + span) for p in partitions}
     return {p: max(first[p], end[p] - span) for p in partitions}, {p: end[p] for p in partitions}
-
-
-def _raw(record: Any) -> RawRecord:
-    return RawRecord(
-        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)
-    )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import ARRAY, ColumnElement, Text, bindparam, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas import headers
@@ -32,6 +32,7 @@ from storage.tables import (
     users,
 )
 from storage.text import quotes_to_json
+from storage.unit_writing import write_erased
 from storage.units import WHOLE
 from storage.window_results import is_of_windows
 
@@ -111,18 +112,7 @@ async def _erase_units(connection: AsyncConnection, user: LockedUser, blob_id: s
         )
     ).all()
     if not any(row.message_index == WHOLE and row.generation == user.live_generation for row in rows):
-        await connection.execute(
-            insert(units).values(
-                project_id=user.project_id,
-                user_id=user.user_id,
-                generation=user.live_generation,
-                blob_id=blob_id,
-                message_index=WHOLE,
-                part=WHOLE,
-                state="erased",
-                recorded_at=now,
-            )
-        )
+        await write_erased(connection, user.owner, blob_id, now)
     return list({row.window_id for row in rows if row.window_id is not None})
 
 

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.locking import live_rows, lock_known_user
+from storage.locking import lock_known_user
 from storage.tables import LIVE_GENERATION, units
-from storage.units import ID_CONFLICT, WHOLE
+from storage.unit_writing import write_erased
+from storage.units import ID_CONFLICT
 
 
 async def drop_parked(connection: AsyncConnection, project_id: str, user_id: str, blob_id: str, now: datetime) -> bool:
@@ -17,12 +18,8 @@ async def drop_parked(connection: AsyncConnection, project_id: str, user_id: str
     """
     user = await lock_known_user(connection, project_id, user_id)
     generation = LIVE_GENERATION if user is None else user.live_generation
-    of_blob = (
-        live_rows(user, units)
-        if user is not None
-        else (units.c.project_id == project_id, units.c.user_id == user_id, units.c.generation == generation)
-    )
-    of_blob = (*of_blob, units.c.blob_id == blob_id)
+    owner = {"project_id": project_id, "user_id": user_id, "generation": generation}
+    of_blob = (*(units.c[name] == value for name, value in owner.items()), units.c.blob_id == blob_id)
     dropped = await connection.execute(
         update(units)
         .where(*of_blob, units.c.state == "parked", units.c.reason.is_distinct_from(ID_CONFLICT))
@@ -32,16 +29,5 @@ async def drop_parked(connection: AsyncConnection, project_id: str, user_id: str
         return True
     if await connection.scalar(select(exists().where(*of_blob))):
         return False
-    await connection.execute(
-        insert(units).values(
-            project_id=project_id,
-            user_id=user_id,
-            generation=generation,
-            blob_id=blob_id,
-            message_index=WHOLE,
-            part=WHOLE,
-            state="erased",
-            recorded_at=now,
-        )
-    )
+    await write_erased(connection, owner, blob_id, now)
     return True

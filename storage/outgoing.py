@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -203,6 +203,7 @@ def change_source(
     window_ids: Sequence[UUID],
     message_ids: Sequence[str],
     extractor: ExtractorIdentity | None,
+    snapshot: Literal["false", "true", "last"] = "false",
 ) -> ChangeSource:
     """Where a change came from; the offsets span those units that lie with the first on one partition."""
     named = None
@@ -227,5 +228,5 @@ def change_source(
         offset_to=max(offsets, default=None),
         message_ids=message_ids,
         extractor=named,
-        snapshot="false",
+        snapshot=snapshot,
     )

@@ -11,7 +11,7 @@ from schemas.changes import ChangeSource
 from storage.browsing import read_events
 from storage.locking import count_on, lock_known_user
 from storage.outbox import append_rows
-from storage.outgoing import Outgoing
+from storage.outgoing import Outgoing, change_source
 from storage.profile_writing import read_rows
 
 
@@ -59,13 +59,4 @@ async def publish_user(
 
 
 def _source(window_ids: Sequence[UUID], message_ids: Sequence[str], *, is_last: bool) -> ChangeSource:
-    return ChangeSource(
-        window_ids=window_ids,
-        topic=None,
-        partition=None,
-        offset_from=None,
-        offset_to=None,
-        message_ids=message_ids,
-        extractor=None,
-        snapshot="last" if is_last else "true",
-    )
+    return change_source((), window_ids, message_ids, None, "last" if is_last else "true")

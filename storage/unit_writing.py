@@ -14,7 +14,7 @@ from storage.compiled import Compiled
 from storage.locking import LockedUser
 from storage.tables import blobs, units
 from storage.text import storable, to_json
-from storage.units import ID_CONFLICT, UnitBook, UnitState, covers
+from storage.units import ID_CONFLICT, WHOLE, UnitBook, UnitState, covers
 
 # What became of a unit: its state and the reason, if it was parked.
 Fate = tuple[Unit, UnitState, str | None]
@@ -62,6 +62,12 @@ class UnitSources:
         ]
         # A duplicate may lie in another of the windows.
         return next((item for item in same if item[0].position == piece.position), same[0] if same else (piece, None))
+
+
+async def write_erased(connection: AsyncConnection, owner: Mapping[str, object], blob_id: str, now: datetime) -> None:
+    """Record the whole of a blob as erased, of which nothing is recorded yet; `owner` as LockedUser's."""
+    whole = {"blob_id": blob_id, "message_index": WHOLE, "part": WHOLE, "state": "erased", "recorded_at": now}
+    await connection.execute(insert(units).values({**owner, **whole}))
 
 
 async def write_units(

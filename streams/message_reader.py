@@ -5,7 +5,7 @@ import contextlib
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -166,7 +166,7 @@ async def _fetch(
             by_offset = {record.offset: record for record in records}
             for offset in left[partition]:
                 if offset in by_offset:
-                    read[*partition, offset] = _raw(by_offset[offset])
+                    read[*partition, offset] = RawRecord.of(by_offset[offset])
         for partition, position in positions.items():
             offsets = left[partition]
             while offsets and offsets[0] < position:
@@ -177,18 +177,6 @@ async def _fetch(
                 client.pause(partition)
             elif offsets[0] - position > READ_ALONG_RECORDS:
                 client.seek(partition, offsets[0])
-
-
-def _raw(record: Any) -> RawRecord:
-    return RawRecord(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-    )
 
 
 def _place(position: Position) -> Place:

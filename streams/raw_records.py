@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from schemas import headers as names
 from schemas.errors import InvalidRecord
@@ -37,6 +37,19 @@ class RawRecord:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+    @classmethod
+    def of(cls, record: Any) -> "RawRecord":
+        """Of a record as aiokafka has read it."""
+        return cls(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            key=record.key,
+            value=record.value,
+            headers=tuple(record.headers),
+        )
 
     @property
     def position(self) -> Position:
