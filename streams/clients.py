@@ -15,6 +15,7 @@ from aiokafka.errors import (
     NodeNotReadyError,
     ProducerFenced,
     TopicAuthorizationFailedError,
+    UnknownError,
 )
 from aiokafka.structs import RecordMetadata
 
@@ -123,14 +124,17 @@ def translated(what: str) -> Iterator[None]:
             "check kafka.bootstrap_servers and, where it asks for them, the credentials"
         ) from error
     except KafkaError as error:
-        if error.retriable or _hides_what_may_pass(error):
+        if _may_pass(error):
             raise RetryLater(f"Kafka, {what}: {type(error).__name__}") from error
         raise
 
 
-def _hides_what_may_pass(error: KafkaError) -> bool:
-    """aiokafka's producer makes a plain KafkaError of a connection that is cut while it looks for its coordinator."""
-    cause: BaseException | None = error
-    while cause is not None and type(cause) is KafkaError:
-        cause = cause.__cause__
-    return isinstance(cause, OSError | TimeoutError) or (isinstance(cause, KafkaError) and cause.retriable)
+def _may_pass(error: BaseException | None) -> bool:
+    """aiokafka's producer makes a plain KafkaError of a connection that is cut while it looks for its coordinator, and
+    of a broker that tells of trouble of its own (-1), as one does at a commit while its partitions get new leaders.
+    """
+    while error is not None and type(error) is KafkaError:
+        error = error.__cause__
+    if isinstance(error, OSError | TimeoutError | UnknownError):
+        return True
+    return isinstance(error, KafkaError) and bool(error.retriable)

@@ -101,7 +101,7 @@ def worker(
     Exit code 0 when it was told to stop, 1 when something unexpected happened: nothing later than the record at fault
     is acknowledged then, so that the next worker begins with it.
 
-    Stopping takes worker.shutdown_timeout_s and 20 s at most; a worker that hangs then ends with exit code 3. A second
+    Stopping takes worker.shutdown_timeout_s and 25 s at most; a worker that hangs then ends with exit code 3. A second
     Ctrl-C or SIGTERM ends it at once.
     """
     from cli.addresses import settings_of

@@ -17,6 +17,7 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
+    UnknownError,
     UnknownProducerId,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -37,6 +38,7 @@ from streams.transactions import PartitionTransactions, failed_transactions
         (InvalidTxnState(), RetryLater),
         (InvalidProducerIdMapping(), RetryLater),
         (KafkaTimeoutError(), RetryLater),
+        (UnknownError(), RetryLater),
         (OutOfOrderSequenceNumber(), RetryLater),
         (UnknownProducerId(), RetryLater),
         (InvalidProducerEpoch(), LeaseLost),
@@ -53,6 +55,7 @@ def test_what_a_new_producer_cures_is_no_fatal_error(error: Exception, expected:
     [
         (KafkaConnectionError("the connection is closed"), RetryLater),
         (ConnectionResetError(), RetryLater),
+        (UnknownError(), RetryLater),
         (MessageSizeTooLargeError(), KafkaError),
         (TypeError("a defect"), KafkaError),
         (None, KafkaError),
