@@ -152,6 +152,11 @@ def origin_headers(position: Position) -> Headers:
     )
 
 
+def with_origin(headers: Headers, first: Position) -> Headers:
+    """Headers of a record that is sent again: they name where it was sent first, `first` unless they do so already."""
+    return headers if names.ORIGIN_TOPIC in {name for name, _ in headers} else headers + origin_headers(first)
+
+
 def derived_id(record: RawRecord, origin: Position | None) -> str:
     """The id of a record whose value holds none; raises InvalidRecord if it carries one that is no id."""
     carried = dict(record.headers).get(names.BLOB_ID)

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = short_run(seed)
     else:
         parts = full_run(seed, options.records, options.faults, options.only or ())
-    results = asyncio.run(_run(parts, folder, seed, console))
+    results = asyncio.run(_run([part for part in parts if options.part in (None, part.name)], folder, seed, console))
     console.print(table(results))
     is_clean = all(result.is_clean for result in results)
     console.print(f"seed {seed}: {'clean' if is_clean else f'NOT CLEAN, see {folder}'}")
@@ -46,7 +46,11 @@ async def _run(parts: Sequence[Part], folder: Path, seed: int, console: Console)
     def say(line: str) -> None:
         console.print(f"{time.monotonic() - begun:7.1f} s  {line}")
 
-    return [await run_part(part, folder / part.name, seed, say) for part in parts]
+    results = []
+    for part in parts:
+        results.append(await run_part(part, folder / part.name, seed, say))
+        say(f"{part.name}: {'clean' if results[-1].is_clean else 'NOT CLEAN'}")
+    return results
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KIND",
         help=f"only these, may be repeated: {', '.join(KINDS)}",
     )
+    parser.add_argument("--part", choices=("cluster", "single"), help="only the steps that meet this")
     parser.add_argument("--short", action="store_true", help="the part that the tests run")
     parser.add_argument("--folder", type=Path, help="a new folder for logs and data; a temporary one if left out")
     return parser

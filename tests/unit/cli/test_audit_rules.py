@@ -113,7 +113,7 @@ def test_a_record_that_cannot_be_decoded_is_nothing_but_a_dead_letter(value: byt
 
 def test_a_command_is_no_blob() -> None:
     value = orjson.dumps({"command": "flush", "user_id": "ann"})
-    assert decode(Seen(position(1), b"ann", value)) == Decoded("ann", None)
+    assert decode(Seen(position(1), b"ann", value)) == Decoded("default", "ann", None, "flush")
 
 
 def test_a_record_without_an_id_has_that_of_its_first_position() -> None:
