@@ -94,11 +94,15 @@ async def _attack(part: Part, folder: Path, seed: int, result: PartResult, say: 
         try:
             async with arena.workers.supervised():
                 await _all_started(arena)
-                for step in part.steps:
-                    await _run_step(step, arena, load, producer, result, say)
-                await of_brokers.in_sync(arena)
-                say("flushing, and waiting for the end")
-                await _settled(arena)
+                try:
+                    for step in part.steps:
+                        await _run_step(step, arena, load, producer, result, say)
+                    await of_brokers.in_sync(arena)
+                    say("flushing, and waiting for the end")
+                    await _settled(arena)
+                except TimeoutError:
+                    await arena.workers.say_waits()
+                    raise
                 for place in arena.workers.places:
                     await arena.workers.stop(place)
             say("checking")

@@ -4,6 +4,7 @@ A file in the folder ARMED that is named after a boundary (schedule.py) kills th
 production code knows nothing of it: its methods are wrapped here, before the worker starts.
 """
 
+import asyncio
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from streams.relay_publisher import ShardPublisher
 from streams.transactions import PartitionTransactions
 from streams.worker import run_worker
 from tests.chaos.schedule import COMMIT_ERRORS
+from tests.chaos.waits import print_waits
 
 ORPHAN_CHECK_S: Final = 1.0
 Method = Callable[..., Any]
@@ -160,7 +162,12 @@ def main(config: Path, armed: Path) -> int:
     settings = load_settings(config, environ={})
     configure_logging(settings.worker)
     wrap(Armed(armed))
-    return run_until_stopped(lambda stop: run_worker(settings, stop=stop))
+
+    async def work(stop: asyncio.Event) -> int:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print_waits)
+        return await run_worker(settings, stop=stop)
+
+    return run_until_stopped(work)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from schemas.settings import Settings, load_settings
 
 RESTART_S: Final = 0.3
 LOOK_S: Final = 0.1
+WAITS_S: Final = 2.0
 STOP_TIMEOUT_S: Final = 60.0
 STOPPED: Final = 0
 KILLED: Final = -signal.SIGKILL
@@ -120,6 +121,13 @@ class Workers:
     def thaw(self, place: Worker) -> None:
         if place.process is not None:
             place.process.send_signal(signal.SIGCONT)
+
+    async def say_waits(self) -> None:
+        """Let every worker log what it waits for."""
+        for place in self.running:
+            if place.process is not None:
+                place.process.send_signal(signal.SIGUSR1)
+        await asyncio.sleep(WAITS_S)
 
     def arm(self, name: str) -> None:
         """Let the first worker die that comes to this boundary."""
