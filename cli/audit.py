@@ -23,6 +23,7 @@ from cli.audit_checks import (
 from cli.audit_findings import CHECKS, Check, CheckName, Sample
 from cli.audit_rules import (
     BlobFacts,
+    Decoded,
     PendingUnit,
     Place,
     Seen,
@@ -54,6 +55,12 @@ BUFFER_STAGE: Final = b"buffer"
 STATEMENT_S: Final = 3600.0
 # What waits in the outbox for longer is told.
 OUTBOX_AGE_S: Final = 300.0
+
+# By project and user.
+Takes = Callable[[str, str], bool]
+DecodedRecord = tuple[Seen, Decoded]
+# Of a batch, those on their users' partitions that the buffer agent has read.
+Observe = Callable[[AsyncConnection, Sequence[DecodedRecord]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +157,32 @@ def check_of(tally: Tally) -> Check:
     return check
 
 
-async def account(sources: Sources, begin: Mapping[int, int], stop: Mapping[int, int], *, quiet: bool) -> Tally:
-    """Give every record of the range its outcome."""
+async def account(
+    sources: Sources,
+    begin: Mapping[int, int],
+    stop: Mapping[int, int],
+    *,
+    quiet: bool,
+    takes: Takes | None = None,
+    observe: Observe | None = None,
+) -> Tally:
+    """Give every record of the range its outcome; `observe` is shown the decoded ones, batch by batch.
+
+    With `takes` only the records are counted that can be decoded and whose project and user it takes.
+    """
     scanner, topic = sources.scanner, sources.topics.chat_messages
     tally = Tally()
     first, end = await scanner.bounds(topic)
     async with sources.engine.connect() as connection:
-        stages = await _read_stages(scanner, sources.settings, sources.topics, connection)
+        stages = await read_stages(scanner, sources.settings, sources.topics, connection)
         tally.held = stages.held
         total = sum(max(0, stop[number] - begin[number]) for number in stop)
         with _progress(total, quiet=quiet) as advance:
             async for records in scanner.scan(topic, begin, stop):
                 seen = [seen_record(record) for record in records]
-                await classify(connection, seen, stages, len(end), tally)
+                decoded = await classify(connection, seen, stages, len(end), tally, takes)
+                if observe is not None:
+                    await observe(connection, decoded)
                 advance(len(records))
     if tally.lacks_copies:
         _, newest = await scanner.bounds(topic)
@@ -187,12 +207,20 @@ async def bounds_of(sources: Sources, wanted: Range) -> tuple[dict[int, int], di
 
 
 async def classify(
-    connection: AsyncConnection, records: Sequence[Seen], stages: Stages, partitions: int, tally: Tally
-) -> None:
-    """Count some records, with one look into Postgres for all of them."""
+    connection: AsyncConnection,
+    records: Sequence[Seen],
+    stages: Stages,
+    partitions: int,
+    tally: Tally,
+    takes: Takes | None = None,
+) -> Sequence[DecodedRecord]:
+    """Count some records, with one look into Postgres for all of them; returns those on their users' partitions."""
     note_copies(records, tally)
+    placed: list[DecodedRecord] = []
     blobs: list[tuple[Seen, BlobFacts]] = []
     for seen in records:
+        if takes is not None and ((owner := decode(seen)) is None or not takes(owner.project_id, owner.user_id)):
+            continue
         outcome = outcome_before_decoding(seen, stages)
         if outcome is not None:
             tally.add(seen.place, outcome)
@@ -201,19 +229,22 @@ async def classify(
         if decoded is None or is_misplaced(seen, decoded.user_id, partitions):
             # A dead letter or a copy has to be found, or it is lost.
             tally.add(seen.place, "missing")
-        elif decoded.facts is None:
+            continue
+        placed.append((seen, decoded))
+        if decoded.facts is None:
             tally.add(seen.place, "command")
         else:
             blobs.append((seen, decoded.facts))
     keys = {facts.blob for _, facts in blobs}
     if not keys:
-        return
+        return placed
     units = await units_of_blobs(connection, keys)
     forgets = await cut_offs(connection, {key[:2] for key in keys})
     await connection.rollback()
     for seen, facts in blobs:
         rows, forget = units.get(facts.blob, ()), forgets.get(facts.blob[:2])
         tally.add(seen.place, outcome_of_blob(seen, facts, stages, rows, forget))
+    return placed
 
 
 def note_copies(records: Sequence[Seen], tally: Tally) -> None:
@@ -246,9 +277,7 @@ def chosen(wanted: Range, first: Mapping[int, int], end: Mapping[int, int]) -> t
     return begin, stop
 
 
-async def _read_stages(
-    scanner: TopicScanner, settings: Settings, topics: Topics, connection: AsyncConnection
-) -> Stages:
+async def read_stages(scanner: TopicScanner, settings: Settings, topics: Topics, connection: AsyncConnection) -> Stages:
     """In the order of the data path: a record that moves on meanwhile is found again behind, never lost between."""
     read_up_to = await scanner.committed(topics.buffer_group, topics.chat_messages)
     refused = await _read_refused(scanner, topics)

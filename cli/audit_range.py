@@ -15,10 +15,10 @@ def time_range(from_datetime: str | None, to_datetime: str | None, by_duration: 
     """The range, open where nothing is given; raises ConfigurationError for another form or an empty range."""
     if from_datetime is not None and by_duration is not None:
         raise ConfigurationError("--from-datetime and --by-duration both say where to begin: leave one out")
-    begin = None if from_datetime is None else _moment("--from-datetime", from_datetime)
+    begin = None if from_datetime is None else moment("--from-datetime", from_datetime)
     if by_duration is not None:
-        begin = now - _duration(by_duration)
-    end = None if to_datetime is None else _moment("--to-datetime", to_datetime)
+        begin = now - duration(by_duration)
+    end = None if to_datetime is None else moment("--to-datetime", to_datetime)
     if begin is not None and begin > now:
         raise ConfigurationError("--from-datetime is in the future: nothing has been written since")
     if begin is not None and end is not None and begin >= end:
@@ -33,27 +33,29 @@ def check_offsets(from_offset: int | None, to_offset: int | None) -> None:
         raise ConfigurationError("the range is empty: --from-offset must be below --to-offset")
 
 
-def _moment(option: str, value: str) -> datetime:
+def moment(option: str, value: str) -> datetime:
+    """The time that an option names, in UTC; raises ConfigurationError for another form."""
     try:
-        moment = datetime.fromisoformat(value)
+        found = datetime.fromisoformat(value)
         # As kafka-consumer-groups takes it.
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ConfigurationError(f"{option} must be {_DATETIME_FORM}") from None
-    if moment.year < 1970:
+    if found.year < 1970:
         raise ConfigurationError(f"{option} must not be before 1970")
-    return moment
+    return found
 
 
-def _duration(value: str) -> timedelta:
+def duration(value: str) -> timedelta:
+    """What --by-duration says; raises ConfigurationError for another form."""
     match = _DURATION.fullmatch(value)
     parts = match.groups() if match is not None else ()
     try:
         days, hours, minutes, seconds = (float(part or 0) for part in parts)
-        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        found = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     except (ValueError, OverflowError):
-        duration = timedelta()
+        found = timedelta()
     # Before 1970 there is no record.
-    if not timedelta() < duration < timedelta(days=18_000):
+    if not timedelta() < found < timedelta(days=18_000):
         raise ConfigurationError("--by-duration must be PnDTnHnMnS and more than nothing, as in P1D or PT1H30M")
-    return duration
+    return found

@@ -79,10 +79,12 @@ class BlobFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A record that could be decoded; `facts` is None for a command."""
+    """A record that could be decoded; `facts` is None for a command, and `command` for a blob."""
 
+    project_id: str
     user_id: str
     facts: BlobFacts | None
+    command: str | None = None
 
 
 @dataclass(slots=True)
@@ -150,13 +152,13 @@ def decode(seen: Seen) -> Decoded | None:
     except InvalidRecord:
         return None
     if isinstance(record, Command):
-        return Decoded(record.user_id, None)
+        return Decoded(record.project_id, record.user_id, None, record.command)
     first = seen.origin or seen.position
     derived = seen.carried_id or position_blob_id(first.topic, first.partition, first.offset, first.timestamp_ms)
     data = record.content()["blob_data"]
     messages = len(data.get("messages") or data.get("transcripts") or (None,))
     blob = (record.project_id, record.user_id, record.id or derived)
-    return Decoded(record.user_id, BlobFacts(blob, record.content_hash(), messages))
+    return Decoded(record.project_id, record.user_id, BlobFacts(blob, record.content_hash(), messages))
 
 
 def is_misplaced(seen: Seen, user_id: str, partitions: int) -> bool:

@@ -18,7 +18,7 @@ from schemas.windows import Position
 from storage.units import ID_CONFLICT, ForgetCutOff, RecordedUnit
 from streams.ingest_records import STAGE as INGEST
 from streams.ingest_records import map_record
-from streams.raw_records import RawRecord, origin_headers, origin_of
+from streams.raw_records import RawRecord, origin_of, with_origin
 
 # `open` may be sent again; the others are done: it was applied since, erased or dropped, or its user forgotten.
 Status = Literal["open", "applied", "erased", "forgotten"]
@@ -224,8 +224,7 @@ def again(letter: Letter, chat_messages: str) -> Again:
     What could not be mapped goes to its source, to be mapped as that is configured now; all else to `chat_messages`.
     """
     kept = tuple(header for header in letter.headers if not header[0].startswith(ERRORS_PREFIX))
-    if names.ORIGIN_TOPIC not in {name for name, _ in kept}:
-        kept += origin_headers(letter.first)
+    kept = with_origin(kept, letter.first)
     if letter.stage == INGEST:
         return Again(letter.source.topic, letter.key, letter.value, kept)
     key = letter.key if letter.user_id is None else letter.user_id.encode()

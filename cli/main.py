@@ -17,6 +17,7 @@ from cli.commands import (
     memory,
     project,
     publish_snapshot,
+    replay,
     run_gateway,
     run_system,
     schema,
@@ -43,7 +44,7 @@ app = typer.Typer(
 
 for group in (
     *(run_system, run_gateway, send, memory, why, flush, inspect, usage, publish_snapshot, project, ingest_check),
-    *(dead_letters, doctor, schema),
+    *(replay, dead_letters, doctor, schema),
 ):
     group.register(app)
 

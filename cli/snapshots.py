@@ -1,6 +1,5 @@
 """Publishes the memory of users as it is now, a user a transaction, and no faster than the relay sends it."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from cli.console import note
+from cli.pacing import room
 from schemas.errors import NotFound
 from schemas.settings import Settings
 from storage.database import create_engine
@@ -22,9 +21,6 @@ from storage.user_listing import UserKey, user_pages
 MAX_WAITING: Final = 5_000
 # After so many users it is looked how many rows wait.
 LOOK_AFTER_USERS: Final = 50
-POLL_S: Final = 0.5
-# What is said once it has waited so long: perhaps no worker runs.
-PATIENCE_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -82,15 +78,10 @@ async def _users(engine: AsyncEngine, project_id: str | None, user_id: str | Non
 
 async def _drained(engine: AsyncEngine) -> None:
     """Wait until the outbox has room."""
-    loop = asyncio.get_running_loop()
-    speaks_at_s = loop.time() + PATIENCE_S
-    while True:
+
+    async def waiting() -> int:
         with translated("looking at the outbox"):
             async with engine.connect() as connection:
-                waiting, _ = await backlog(connection)
-        if waiting <= MAX_WAITING:
-            return
-        if loop.time() > speaks_at_s:
-            note(f"{waiting:,} rows wait in the outbox; does a worker with the role relay run?")
-            speaks_at_s = loop.time() + PATIENCE_S
-        await asyncio.sleep(POLL_S)
+                return (await backlog(connection))[0]
+
+    await room(waiting, MAX_WAITING, "rows wait in the outbox; does a worker with the role relay run?")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from cli.main import FAILED, MISCONFIGURED, app
 from schemas.errors import ConfigurationError, MemostreamError
+from schemas.settings import KafkaSettings
 
 PROGRAM = (sys.executable, "-m", "cli.main")
 DEADLINE_S = 60.0
@@ -66,6 +67,18 @@ class CommandLine:
     def with_variables(self, **variables: str) -> "CommandLine":
         """The same shell, in which these stand instead or beside."""
         return replace(self, environment={**self.environment, **variables})
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How a test itself reaches the broker."""
+        return KafkaSettings(
+            bootstrap_servers=self.environment["MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"],
+            topic_prefix=self.environment["MEMOSTREAM_KAFKA__TOPIC_PREFIX"],
+        )
+
+    @property
+    def database_url(self) -> str:
+        return self.environment["MEMOSTREAM_STORAGE__DATABASE_URL"]
 
     def run(self, *arguments: str, stdin: bytes = b"", fails: bool = False, timeout_s: float = DEADLINE_S) -> Done:
         """Run a command in a process of its own; an unexpected failure is an AssertionError with its output."""

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import orjson
 
 from cli.audit_findings import CHECKS
-from schemas.settings import KafkaSettings
 from streams.clients import producer
 from streams.topics import Topics
 from tests.support.command_line import CommandLine
@@ -63,7 +62,7 @@ def load(shell: CommandLine) -> Iterator[None]:
     """Messages and flushes of all users, one after the other, while the block runs."""
     ended = threading.Event()
     prefix = shell.environment["MEMOSTREAM_KAFKA__TOPIC_PREFIX"]
-    kafka = KafkaSettings(bootstrap_servers=shell.environment["MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"])
+    kafka = shell.kafka
 
     async def send() -> None:
         async with producer(kafka) as client:

@@ -3,7 +3,6 @@
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from schemas.settings import KafkaSettings
 from streams.clients import producer
 from streams.topics import Topics, partition_for
 from tests.conftest import execute
@@ -14,10 +13,6 @@ def topics_of(shell: CommandLine) -> Topics:
     return Topics(shell.environment["MEMOSTREAM_KAFKA__TOPIC_PREFIX"])
 
 
-def kafka_of(shell: CommandLine) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=shell.environment["MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"])
-
-
 def chat(user_id: str, text: str) -> bytes:
     return orjson.dumps({"user_id": user_id, "blob_data": {"messages": [{"role": "user", "content": text}]}})
 
@@ -25,7 +20,7 @@ def chat(user_id: str, text: str) -> bytes:
 async def test_every_way_of_a_record_has_its_name(working: CommandLine) -> None:
     right = partition_for(b"ann", 2)
     topics = topics_of(working)
-    async with producer(kafka_of(working)) as client:
+    async with producer(working.kafka) as client:
         misplaced = await send(client, topics, b"ann", chat("ann", "I work as a nurse."), 1 - right)
         await send(client, topics, b"ann", chat("ann", "I live in Bergen."), right)
         await send(client, topics, None, chat("ann", "I have a dog."), right)

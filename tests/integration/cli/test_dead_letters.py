@@ -8,7 +8,6 @@ import orjson
 import pytest
 from aiokafka.admin import NewTopic
 
-from schemas.settings import KafkaSettings
 from streams.clients import admin, producer
 from streams.topics import Topics
 from tests.support.command_line import CommandLine
@@ -20,16 +19,9 @@ SAID = ("I moved to Oslo.", "I work as a baker.", "I have a dog.", "I live in Be
 FIRST_MS, DAY_MS = 1_772_400_000_000, 86_400_000
 
 
-def kafka_of(shell: CommandLine) -> KafkaSettings:
-    return KafkaSettings(
-        bootstrap_servers=shell.environment["MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"],
-        topic_prefix=shell.environment["MEMOSTREAM_KAFKA__TOPIC_PREFIX"],
-    )
-
-
 def produce(shell: CommandLine, topic: str, values: list[bytes], key: bytes | None = None) -> None:
     async def send() -> None:
-        async with producer(kafka_of(shell)) as client:
+        async with producer(shell.kafka) as client:
             for value in values:
                 await client.send_and_wait(topic, value, key=key)
 
@@ -52,10 +44,10 @@ def memory(shell: CommandLine, user: str) -> list[tuple[str, str, str, str]]:
 
 
 def test_what_a_wrong_mapping_parked_ends_as_if_it_had_been_right(shell: CommandLine) -> None:
-    topic = f"{kafka_of(shell).topic_prefix}tickets"
+    topic = f"{shell.kafka.topic_prefix}tickets"
 
     async def create() -> None:
-        async with admin(kafka_of(shell)) as client:
+        async with admin(shell.kafka) as client:
             await client.create_topics([NewTopic(topic, 1, 1)])
 
     def said_by(user: str) -> list[bytes]:
@@ -96,7 +88,7 @@ def test_what_a_wrong_mapping_parked_ends_as_if_it_had_been_right(shell: Command
 def parked(working: CommandLine) -> list[dict[str, Any]]:
     """Letters of records that nothing can be made of: one that names its user, and one that does not."""
     if not working.documents("dead-letters", "list", "--all"):
-        topic = Topics(kafka_of(working).topic_prefix).chat_messages
+        topic = Topics(working.kafka.topic_prefix).chat_messages
         produce(working, topic, [b'{"user_id": "abe", "blob_data": {"messages": []}}', b"no json"], b"abe")
     letters(working, 2, "--all")
     return working.documents("dead-letters", "list", "--all")

@@ -79,7 +79,7 @@ def chat(user_id: str, text: str, **envelope: Any) -> dict[str, Any]:
 
 async def test_every_record_that_is_written_fits_the_published_schemas(working: CommandLine) -> None:
     prefix = working.environment["MEMOSTREAM_KAFKA__TOPIC_PREFIX"]
-    kafka = KafkaSettings(bootstrap_servers=working.environment["MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"])
+    kafka = working.kafka
     topic = f"{prefix}chat-messages"
     await produce(kafka, topic, chat("ann", "My name is Ann and I live in Bergen.", created_at="2026-11-20T09:00:00Z"))
     await produce(kafka, topic, {"user_id": "ann", "blob_type": "image", "blob_data": {"url": "https://example.com"}})

@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.settings import KafkaSettings
 from streams.clients import admin
 from tests.support.buffer_worker import read_all
 from tests.support.command_line import CommandLine
@@ -14,15 +13,8 @@ from tests.support.command_line import CommandLine
 DEADLINE_S = 60.0
 
 
-def kafka_of(shell: CommandLine) -> KafkaSettings:
-    return KafkaSettings(
-        bootstrap_servers=shell.environment["MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"],
-        topic_prefix=shell.environment["MEMOSTREAM_KAFKA__TOPIC_PREFIX"],
-    )
-
-
 async def values_of(shell: CommandLine, topic: str) -> list[dict[str, Any]]:
-    kafka = kafka_of(shell)
+    kafka = shell.kafka
     return [orjson.loads(record.value) for record in await read_all(kafka, f"{kafka.topic_prefix}{topic}")]
 
 
@@ -43,7 +35,7 @@ async def test_a_lost_topic_is_whole_again(shell: CommandLine) -> None:
         assert faults(shell) == 0
     lost = {value["user_id"]: value["profile"] for value in await values_of(shell, "profiles")}
     assert set(lost) == {"ann", "bo"}
-    kafka = kafka_of(shell)
+    kafka = shell.kafka
     async with admin(kafka) as client:
         await client.delete_topics([f"{kafka.topic_prefix}profiles"])
     with shell.background("worker", until="worker.started"):

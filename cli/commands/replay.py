@@ -1,0 +1,136 @@
+"""`memostream replay`: a range of a topic once more, into memory."""
+
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import DEFAULT_DATA_DIR, ConfigOption, DataDirOption, JsonOption, Place, VerboseOption
+
+PLAN_EPILOG = """
+**Examples**
+
+- `memostream replay plan --to-earliest` — what of all that Kafka holds never came to memory
+- `memostream replay plan --topic chat-messages:0,1 --to-offset 1000 --until-offset 2000 --json`
+"""
+RUN_EPILOG = """
+**Examples**
+
+- `memostream replay run --by-duration P2D --execute` — after an outage
+- `memostream replay run --to-datetime 2026-11-20T00:00:00.000 --until-datetime 2026-11-21T00:00:00.000 --user ann`
+- `memostream replay run --topic extraction-windows --to-earliest --max-cost 20 --rate 50 --execute`
+"""
+
+TopicOption = Annotated[
+    str, typer.Option(metavar="NAME[:0,1]", help="chat-messages or extraction-windows, perhaps some partitions.")
+]
+EarliestOption = Annotated[bool, typer.Option("--to-earliest", help="Begin at the first record there is.")]
+DatetimeOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Begin at this time: YYYY-MM-DDTHH:mm:SS.sss, in UTC.")
+]
+DurationOption = Annotated[str | None, typer.Option(metavar="PnDTnHnMnS", help="Begin so long ago: P1D, PT1H30M.")]
+OffsetOption = Annotated[int | None, typer.Option(min=0, metavar="N", help="Begin at this offset.")]
+UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="End before this time.")]
+UntilOffsetOption = Annotated[int | None, typer.Option(min=0, metavar="N", help="End before this offset.")]
+UserOption = Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")]
+ProjectFilter = Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")]
+CostOption = Annotated[
+    float | None, typer.Option(min=0.0, metavar="MONEY", help="Refuse what is expected to cost more.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(
+        no_args_is_help=True, rich_markup_mode="markdown", help="Apply what Kafka holds and memory never had."
+    )
+    group.command(epilog=PLAN_EPILOG)(plan)
+    group.command(epilog=RUN_EPILOG)(run)
+    app.add_typer(group, name="replay")
+
+
+def plan(
+    topic: TopicOption = "chat-messages",
+    to_earliest: EarliestOption = False,
+    to_datetime: DatetimeOption = None,
+    by_duration: DurationOption = None,
+    to_offset: OffsetOption = None,
+    until_datetime: UntilOption = None,
+    until_offset: UntilOffsetOption = None,
+    user: UserOption = None,
+    project: ProjectFilter = None,
+    max_cost: CostOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    verbose: VerboseOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Say what a replay would apply: messages, users, windows, calls, tokens and cost. Sends nothing.
+
+    Every record of the range is looked up, as `audit` does. Times and offsets say where to begin, as in
+    kafka-consumer-groups --reset-offsets.
+    """
+    run(
+        topic=topic,
+        to_earliest=to_earliest,
+        to_datetime=to_datetime,
+        by_duration=by_duration,
+        to_offset=to_offset,
+        until_datetime=until_datetime,
+        until_offset=until_offset,
+        user=user,
+        project=project,
+        max_cost=max_cost,
+        config=config,
+        data_dir=data_dir,
+        verbose=verbose,
+        json=json,
+    )
+
+
+def run(
+    topic: TopicOption = "chat-messages",
+    to_earliest: EarliestOption = False,
+    to_datetime: DatetimeOption = None,
+    by_duration: DurationOption = None,
+    to_offset: OffsetOption = None,
+    until_datetime: UntilOption = None,
+    until_offset: UntilOffsetOption = None,
+    user: UserOption = None,
+    project: ProjectFilter = None,
+    max_cost: CostOption = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, metavar="N", help="At most so many records a second. [default: no limit]")
+    ] = None,
+    execute: Annotated[bool, typer.Option("--execute/--dry-run", help="Do it, or only print the plan.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    verbose: VerboseOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Apply what of a range was never applied: after an outage, a restored database, or on a topic that was skipped.
+
+    What no stage knows is sent to its topic again with its first position, so ids, times and windows are those of
+    then, and what comes twice is applied once. It keeps a short way ahead of the workers, so that live messages hardly
+    wait. Stopped half-way, it is run again, and goes on.
+    """
+    import asyncio
+    from datetime import UTC, datetime
+    from decimal import Decimal
+
+    from cli.addresses import settings_of
+    from cli.replay import make_plan, run
+    from cli.replay_costs import check_cost
+    from cli.replay_range import ReplayRange, beginning, ending, topic_of
+    from cli.replay_view import print_done
+    from streams.topics import Topics
+
+    settings = settings_of(Place(config, data_dir, verbose))
+    topics = Topics(settings.kafka.topic_prefix)
+    known = {"chat-messages": topics.chat_messages, "extraction-windows": topics.extraction_windows}
+    name, partitions = topic_of(topic, known)
+    begin = beginning(to_earliest, to_datetime, by_duration, to_offset, datetime.now(UTC))
+    wanted = ReplayRange(name, partitions, begin, ending(until_datetime, until_offset), project, user)
+    plan = asyncio.run(make_plan(settings, wanted, quiet=json))
+    currency = settings.prices.currency
+    check_cost(plan.expected, None if max_cost is None else Decimal(str(max_cost)), currency)
+    sent = asyncio.run(run(settings, plan, rate_per_s=rate, quiet=json)) if execute else None
+    print_done(plan, sent, currency, as_json=json)

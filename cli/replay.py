@@ -1,0 +1,282 @@
+"""Replays a range of a topic into live memory: what no stage knows is sent again, and the agents do the rest."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from aiokafka import AIOKafkaProducer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from cli.audit import STATEMENT_S
+from cli.audit_checks import Sources
+from cli.console import err, note
+from cli.pacing import Rate, room
+from cli.replay_costs import Expected, WindowCount, expected
+from cli.replay_finding import Found, Place, find_messages, find_windows
+from cli.replay_range import Offsets, ReplayRange, offsets_of
+from cli.scanning import TopicScanner, topic_scanner
+from schemas.envelope import open_value
+from schemas.errors import InvalidRecord
+from schemas.records import Command, parse_record
+from schemas.settings import Settings
+from schemas.tokens import token_counter
+from schemas.windows import Window, decode_window
+from storage.database import create_engine
+from storage.errors import translated as from_postgres
+from storage.usage import UsageFilter, UsageSum, total_usage
+from streams.blob_records import unit_of
+from streams.buffer_codec import encode_entry
+from streams.clients import producer
+from streams.clients import translated as from_kafka
+from streams.raw_records import RawRecord, origin_of, with_origin
+from streams.topics import HEADER_ROOM_BYTES, Topics
+from streams.windowing import WindowPolicy
+
+BATCH: Final = 200
+# Live messages stand behind what is sent here, so that it is little at a time.
+RECORDS_AHEAD: Final = 1000
+WINDOWS_AHEAD: Final = 100
+# Places that lie closer together are read in one go.
+READ_ALONG_RECORDS: Final = 500
+AVERAGED: Final = timedelta(days=30)
+
+Kind = Literal["message", "window", "forget", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a replay will do. `counts` says what has become of the records that are left out, by the audit's words,
+    `sent` counts what is sent by kind, and `places` are the offsets of that by partition, in order.
+    """
+
+    wanted: ReplayRange
+    offsets: Offsets
+    counts: Mapping[str, int]
+    sent: Mapping[Kind, int]
+    places: Mapping[int, Sequence[int]]
+    users: int
+    windows: int
+    tokens: int
+    expected: Expected
+
+    @property
+    def records(self) -> int:
+        """How many are sent."""
+        return sum(self.sent.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A record that is to be sent: what it is, and of whom, where that can be read."""
+
+    kind: Kind
+    record: RawRecord
+    user: tuple[str, str] | None
+
+
+async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> Plan:
+    """Look what of the range is in no stage. Sends nothing.
+
+    About 100 bytes of memory for each record that is missing. Raises ConfigurationError as `offsets_of` does, and
+    RetryLater if the broker or Postgres is away.
+    """
+    topics = Topics(settings.kafka.topic_prefix)
+    engine = create_engine(settings.storage, STATEMENT_S)
+    try:
+        with from_postgres("replaying"):
+            async with topic_scanner(settings.kafka) as scanner:
+                sources = Sources(settings, topics, scanner, engine)
+                offsets = await offsets_of(scanner, wanted)
+                if wanted.topic == topics.chat_messages:
+                    found = await find_messages(sources, wanted, offsets, quiet=quiet)
+                else:
+                    found = await find_windows(sources, wanted, offsets)
+                async with engine.connect() as connection:
+                    since = datetime.now(UTC) - AVERAGED
+                    spent = await total_usage(connection, UsageFilter(since, None, wanted.project_id))
+                return await _measured(settings, scanner, wanted, offsets, found, spent)
+    finally:
+        await engine.dispose()
+
+
+async def run(settings: Settings, plan: Plan, *, rate_per_s: float | None, quiet: bool) -> int:
+    """Send what the plan says, each user's in order, and return how many records the broker has acknowledged.
+
+    It keeps a short way ahead of the agents. Stopped half-way, a new plan goes on from there. Raises RetryLater if the
+    broker is away: what came before is sent.
+    """
+    topics, sent = Topics(settings.kafka.topic_prefix), 0
+    rate = Rate(rate_per_s)
+    async with (
+        topic_scanner(settings.kafka) as scanner,
+        topic_scanner(settings.kafka) as watcher,
+        producer(settings.kafka) as client,
+    ):
+        with _progress(plan.records, quiet=quiet) as advance:
+            async for some in _batches(read_places(scanner, plan.wanted.topic, plan.places)):
+                await _room(watcher, topics)
+                sent += await _send(settings, client, topics, some)
+                advance(len(some))
+                await rate.keep(len(some))
+    return sent
+
+
+async def read_places(
+    scanner: TopicScanner, topic: str, places: Mapping[int, Sequence[int]]
+) -> AsyncIterator[RawRecord]:
+    """The records at some offsets, partition by partition and in their order; what retention took is left out."""
+    for partition, offsets in places.items():
+        for run_of in runs_of(offsets):
+            wanted = set(run_of)
+            async for records in scanner.scan(topic, {partition: run_of[0]}, {partition: run_of[-1] + 1}):
+                for record in records:
+                    if record.offset in wanted:
+                        yield RawRecord.of(record)
+
+
+async def _measured(
+    settings: Settings,
+    scanner: TopicScanner,
+    wanted: ReplayRange,
+    offsets: Offsets,
+    found: Found,
+    spent: UsageSum,
+) -> Plan:
+    counter = token_counter(settings.buffer.tokenizer, note)
+    count = WindowCount(WindowPolicy.from_settings(settings.buffer), counter)
+    is_windows = wanted.topic == Topics(settings.kafka.topic_prefix).extraction_windows
+    sent: Counter[Kind] = Counter()
+    places: dict[int, list[int]] = {}
+    async for record in read_places(scanner, wanted.topic, _by_partition(found.places)):
+        sought = read_window(record, count) if is_windows else read_message(record, count, found)
+        if sought is not None:
+            sent[sought.kind] += 1
+            places.setdefault(record.partition, []).append(record.offset)
+    return Plan(
+        wanted=wanted,
+        offsets=offsets,
+        counts=dict(found.counts),
+        sent=dict(sent),
+        places=places,
+        users=len(count.users),
+        windows=count.windows,
+        tokens=count.tokens,
+        expected=expected(count.windows, spent),
+    )
+
+
+def read_message(record: RawRecord, count: WindowCount, found: Found) -> Sought | None:
+    """A record of `chat-messages`; None for one that a lost forget covers."""
+    try:
+        origin = origin_of(record)
+        opened = open_value(record.value or b"", record.headers)
+        decoded = parse_record(opened.document)
+        user = (decoded.project_id, decoded.user_id)
+        if found.forgets.covers(user, origin or record.position):
+            return None
+        if isinstance(decoded, Command):
+            return Sought("forget", record, user)
+        unit = unit_of(record, origin, decoded, opened.trace)
+    except InvalidRecord:
+        # It will be parked, as it should have been.
+        return Sought("unreadable", record, None)
+    count.add(*user, unit, len(encode_entry(unit)))
+    return Sought("message", record, user)
+
+
+def read_window(record: RawRecord, count: WindowCount) -> Sought:
+    """A record of `extraction-windows`."""
+    window = decode_window(record.value or b"")
+    user = (window.project_id, window.user_id)
+    if not isinstance(window, Window):
+        return Sought("forget", record, user)
+    count.closed += 1
+    count.tokens += window.token_count
+    count.messages += len(window.units)
+    count.users.add(user)
+    return Sought("window", record, user)
+
+
+async def _send(settings: Settings, client: AIOKafkaProducer, topics: Topics, records: Sequence[RawRecord]) -> int:
+    deliveries = []
+    with from_kafka("replaying"):
+        for record in records:
+            if record.topic == topics.extraction_windows:
+                deliveries.append(
+                    await client.send(
+                        record.topic, record.value, record.key, record.partition, headers=list(record.headers)
+                    )
+                )
+                continue
+            again = _again(record)
+            if again.size_bytes + HEADER_ROOM_BYTES > 2 * settings.buffer.max_blob_bytes:
+                place = f"{record.topic}/{record.partition}/{record.offset}"
+                note(f"{place} is too large to be sent with our headers: send it by hand, in parts", style="red")
+                continue
+            deliveries.append(await client.send(again.topic, again.value, again.key, headers=list(again.headers)))
+        for delivery in deliveries:
+            await delivery
+    return len(deliveries)
+
+
+def _again(record: RawRecord) -> RawRecord:
+    """The record with its origin, and under its user's key, where one can be read."""
+    key = record.key
+    with suppress(InvalidRecord):
+        key = parse_record(open_value(record.value or b"", record.headers).document).user_id.encode()
+    return replace(record, key=key, headers=with_origin(record.headers, record.position))
+
+
+async def _room(watcher: TopicScanner, topics: Topics) -> None:
+    for group, topic, limit in (
+        (topics.buffer_group, topics.chat_messages, RECORDS_AHEAD),
+        (topics.extraction_group, topics.extraction_windows, WINDOWS_AHEAD),
+    ):
+
+        async def waiting(group: str = group, topic: str = topic) -> int:
+            _, end = await watcher.bounds(topic)
+            return await watcher.behind(group, topic, end)
+
+        await room(waiting, limit, f"records of {topic} wait for {group}; does a worker run?")
+
+
+def _by_partition(places: set[Place]) -> dict[int, list[int]]:
+    by_partition: dict[int, list[int]] = {}
+    for partition, offset in sorted(places):
+        by_partition.setdefault(partition, []).append(offset)
+    return by_partition
+
+
+def runs_of(offsets: Sequence[int]) -> Iterator[list[int]]:
+    """Offsets in their order, cut where a gap is not worth reading."""
+    run_of: list[int] = []
+    for offset in offsets:
+        if run_of and offset - run_of[-1] > READ_ALONG_RECORDS:
+            yield run_of
+            run_of = []
+        run_of.append(offset)
+    if run_of:
+        yield run_of
+
+
+async def _batches(records: AsyncIterator[RawRecord]) -> AsyncIterator[Sequence[RawRecord]]:
+    some: list[RawRecord] = []
+    async for record in records:
+        some.append(record)
+        if len(some) == BATCH:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    console = err()
+    columns = (SpinnerColumn(), TextColumn("sending"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("sending", total=total)
+        yield lambda count: bar.advance(task, count)
