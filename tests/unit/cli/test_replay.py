@@ -23,6 +23,8 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 NOW_MS = 1_796_040_000_000
 TOPICS = {"chat-messages": "p-chat-messages", "extraction-windows": "p-extraction-windows"}
 ANN = ("default", "ann")
+# Earliest, time, duration, offset.
+Given = tuple[bool, str | None, str | None, int | None]
 POLICY = WindowPolicy(
     close_tokens=20,
     process_tokens=40,
@@ -91,7 +93,7 @@ def test_another_topic_is_refused_with_those_that_there_are(text: str) -> None:
         ((False, None, None, 17), Bound(offset=17)),
     ],
 )
-def test_where_to_begin_is_said_in_one_of_four_ways(given: tuple[Any, ...], found: Bound) -> None:
+def test_where_to_begin_is_said_in_one_of_four_ways(given: Given, found: Bound) -> None:
     assert beginning(*given, now=NOW) == found
 
 
@@ -104,7 +106,7 @@ def test_where_to_begin_is_said_in_one_of_four_ways(given: tuple[Any, ...], foun
         ((False, None, "1 day", None), "--by-duration must be PnDTnHnMnS"),
     ],
 )
-def test_no_beginning_or_two_of_them_are_refused(given: tuple[Any, ...], message: str) -> None:
+def test_no_beginning_or_two_of_them_are_refused(given: Given, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         beginning(*given, now=NOW)
 
