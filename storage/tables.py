@@ -227,7 +227,8 @@ gists: Final = Table(
     Index(None, "event_id"),
 )
 
-# What was edited by hand beside the profile, whose own history has that.
+# What was edited by hand beside the profile, whose own history has that; and imports, up to whose revision nothing of
+# the user was published by this installation.
 edit_history: Final = Table(
     "edit_history",
     metadata,
@@ -236,7 +237,7 @@ edit_history: Final = Table(
     _text("user_id"),
     _number("generation", LIVE_GENERATION),
     _text("kind"),
-    # Null for a user's fields.
+    # Null for a user's fields, and for an import.
     Column("event_id", UUID, nullable=True),
     _text("op"),
     _optional_json("before"),
@@ -244,7 +245,7 @@ edit_history: Final = Table(
     _number("revision", big=True),
     _time("recorded_at"),
     Index(None, "project_id", "user_id", "generation", "edit_id"),
-    CheckConstraint("kind IN ('user', 'event')", name="kind"),
+    CheckConstraint("kind IN ('user', 'event', 'import')", name="kind"),
     CheckConstraint("op IN ('c', 'u', 'd')", name="op"),
 )
 
