@@ -40,8 +40,10 @@ def _at_hand(located: Located) -> Content | None:
     if located.rows and located.kept:
         row, first = located.rows[0], located.kept[0]
         content = whole_content([(piece.message_index, piece.part, piece.content) for piece in located.kept])
-        if row.position is not None and content_hash(content) == row.content_hash:
-            return content, first.occurred_at, _moment(row.origin or row.position)
+        if content_hash(content) == row.content_hash:
+            # What was imported from Memobase lies on no topic.
+            taken = row.origin or row.position
+            return content, first.occurred_at, row.recorded_at if taken is None else _moment(taken)
     if located.moving is not None and located.moving.units:
         units = located.moving.units
         content = whole_content([(*unit.key[1:], unit.content) for unit in units])

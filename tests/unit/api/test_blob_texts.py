@@ -1,14 +1,23 @@
 """Blobs are put together again of whatever pieces they were cut into."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from api.blob_texts import whole_content
+from api.blob_texts import _at_hand, whole_content
+from api.finding import Located
+from api.waiting import Waited
+from schemas.identity import content_hash
 from schemas.windows import Position, Unit
+from storage.kept_blobs import KeptPiece
+from storage.units import WHOLE, RecordedUnit
 from streams.windowing import split
 
+SAID = datetime(2025, 3, 1, 9, 0, tzinfo=UTC)
+RECORDED = datetime(2025, 3, 1, 9, 1, tzinfo=UTC)
 MESSAGES = [
     {"role": "user", "content": "One two three. " * 20, "alias": "Ann"},
     {"role": "assistant", "content": "short"},
@@ -47,3 +56,14 @@ def test_pieces_of_a_blob_make_the_blob(blob_type: str, data: Mapping[str, Any])
     assert len(pieces) > 2
     assert whole_content(pieces[::-1]) == content
     assert whole_content([*pieces[:1], (-1, -1, content)]) == content
+
+
+def test_a_kept_blob_that_lies_on_no_topic_was_taken_when_it_was_recorded() -> None:
+    content = {"blob_type": "chat", "blob_data": {"messages": MESSAGES[1:2]}}
+    kept = KeptPiece("b1", WHOLE, WHOLE, content, SAID)
+    hashed = content_hash(content)
+    row = RecordedUnit("default", "ann", "b1", WHOLE, WHOLE, "applied", None, hashed, None, None, None, RECORDED)
+    located = Located(Waited("applied"), (row,), (kept,))
+    assert _at_hand(located) == (content, SAID, RECORDED)
+    other = replace(row, content_hash="another")
+    assert _at_hand(replace(located, rows=(other,))) is None

@@ -77,6 +77,16 @@ def test_a_text_that_begins_as_a_list_is_given_no_second_mark() -> None:
     assert gist_line("- Ran.", CAR.occurred_at) == "- Ran. [mention 2024/04/30] // event"
 
 
+@pytest.mark.parametrize("text", ["Ran. [mention 2024/04/30] // event", "- Ran. [mention 2024/04/30]"])
+def test_a_line_of_memobases_that_says_when_does_not_say_it_twice(text: str) -> None:
+    assert gist_line(text, DOG.occurred_at) == "- " + text.removeprefix("- ")
+
+
+def test_a_line_that_only_speaks_of_a_mention_says_when() -> None:
+    text = "Got a [mention by name] in the paper."
+    assert gist_line(text, DOG.occurred_at) == f"- {text} [mention 2024/05/02] // event"
+
+
 def test_the_profile_has_its_share_and_no_more() -> None:
     # Three words a line of the profile, nine and ten of the events.
     assert pack([GUS, CITY], [], Budget(10, 0.5), words).entries == (GUS,)
