@@ -145,7 +145,14 @@ def missing_changes(
 
     `is_wanted` says whether one is in the range and still kept on its topic.
     """
-    return [key for key, at in there.recorded if key not in told and key not in there.pending and is_wanted(key, at)]
+    return [
+        key
+        for key, at in there.recorded
+        if key.revision > there.imported_revision
+        and key not in told
+        and key not in there.pending
+        and is_wanted(key, at)
+    ]
 
 
 def unknown_changes(
@@ -157,9 +164,10 @@ def unknown_changes(
     """
     known = Counter(key for key, _ in there.recorded)
     told: Counter[ChangeKey] = Counter()
+    unknown_until = max(there.forgotten_revision, there.imported_revision)
     for key, ts_ms in published_changes:
         told[key] += 1
-        if not is_in_range(ts_ms) or key.revision <= there.forgotten_revision or _is_edited_since(key, there):
+        if not is_in_range(ts_ms) or key.revision <= unknown_until or _is_edited_since(key, there):
             continue
         if key not in known:
             yield key, "is not in Postgres"

@@ -10,6 +10,7 @@ from cli.console import printable, short_time
 from cli.watching import SIGNS
 from cli.why_chain import ChangeLink, EventChain, MessageLink, Missing, SlotChain
 from extraction.quotes import find_span
+from schemas.export import IMPORTED
 from schemas.windows import Position
 
 # Of a longer message what stands around the quoted words is shown; JSON has all of it.
@@ -53,7 +54,8 @@ def event_view(chain: EventChain) -> Text:
     text = Text.assemble((printable(chain.user_id), "bold"), "  event ", (str(event.event_id), "cyan"))
     text.append(f"\n    said {short_time(event.occurred_at)}, ", "dim")
     text.append(f"recorded {short_time(event.recorded_at)}, revision {event.revision}", "dim")
-    text.append(_origin_of_change(event.extractor, event.window_ids))
+    # Nobody makes an event by hand.
+    text.append(_origin_of_change(event.extractor, event.window_ids, without_extractor=IMPORTED))
     if event.summary:
         text.append(f"\n\n{printable(event.summary)}", "bold")
     for line, messages in chain.lines:
@@ -164,14 +166,17 @@ def _change_view(chain: SlotChain, change: ChangeLink) -> Text:
     text.append(f"revision {row.revision}, {printable(row.why)}", "dim")
     if row.joined:
         text.append(f"\n    joined from {printable(', '.join(row.joined))}", "dim")
-    text.append(_origin_of_change(row.extractor, row.window_ids))
+    by = IMPORTED if row.why == IMPORTED else "by hand"
+    text.append(_origin_of_change(row.extractor, row.window_ids, without_extractor=by))
     return text.append(_messages(change.messages))
 
 
-def _origin_of_change(extractor: Mapping[str, str] | None, window_ids: Sequence[UUID]) -> Text:
+def _origin_of_change(
+    extractor: Mapping[str, str] | None, window_ids: Sequence[UUID], *, without_extractor: str
+) -> Text:
     text = Text(style="dim")
     if extractor is None:
-        text.append("\n    by hand")
+        text.append(f"\n    {without_extractor}")
     else:
         found = {name: printable(extractor.get(name, "?")) for name in ("name", "version", "model", "prompt_hash")}
         text.append(f"\n    by {found['name']} {found['version']}, model {found['model']}, ")

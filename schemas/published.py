@@ -1,4 +1,4 @@
-"""The published JSON Schemas: one for the value, the key and the headers of each topic."""
+"""The published JSON Schemas: one for the value, the key and the headers of each topic, and one for exports."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing_extensions import TypeAliasType
 
 from schemas import records
 from schemas.changes import EventChanged, ProfileChanged, ProfileState
+from schemas.export import UserExport
 from schemas.published_headers import HEADERS, KEYS, headers_schema
 from schemas.records import (
     ChatBlob,
@@ -77,6 +78,10 @@ VALUES: Final[Mapping[str, Value]] = {
 }
 
 
+# What travels as files, not on a topic.
+DOCUMENTS: Final[Mapping[str, type[BaseModel]]] = {"user-export": UserExport}
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedSchema:
     """A JSON Schema under its stable name, as in `profile-updated` or `profile-updated.headers`."""
@@ -132,6 +137,7 @@ def published_schemas() -> tuple[PublishedSchema, ...]:
         found.append(_published(f"{topic}.key", {"title": f"{named}Key", **key}))
         headers = {"title": f"{named}Headers", "description": f"Headers of {topic}, as text."}
         found.append(_published(f"{topic}.headers", {**headers, **headers_schema(HEADERS[topic])}))
+    found += [_published(name, _document_schema(model)) for name, model in DOCUMENTS.items()]
     return tuple(sorted(found, key=lambda schema: schema.name))
 
 
@@ -166,6 +172,11 @@ def _value_schema(value: Value) -> dict[str, Any]:
         schema["oneOf"] = schema.pop("anyOf")
     heading = value.heading or {key: schema.pop(key) for key in ("title", "description")}
     return {**heading, **schema, "examples": _payloads(value.records), "$defs": definitions}
+
+
+def _document_schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema: dict[str, Any] = _on_one_line(model.model_json_schema(mode="validation", schema_generator=Generator))
+    return {**schema, "title": model.__name__}
 
 
 def _published(name: str, schema: Mapping[str, Any]) -> PublishedSchema:

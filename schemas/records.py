@@ -35,13 +35,20 @@ def _check_project_id(value: str) -> str:
     return check_id(value)
 
 
-def _check_depth(value: dict[str, Any]) -> dict[str, Any]:
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value is nested more than so many levels deep."""
     level: list[Any] = [value]
-    for _ in range(MAX_FIELDS_DEPTH + 1):
+    for _ in range(levels + 1):
         level = [child for node in level for child in _children(node)]
         if not level:
-            return value
-    raise ValueError(f"must not be nested more than {MAX_FIELDS_DEPTH} levels deep")
+            return False
+    return True
+
+
+def _check_depth(value: dict[str, Any]) -> dict[str, Any]:
+    if is_deeper(value, MAX_FIELDS_DEPTH):
+        raise ValueError(f"must not be nested more than {MAX_FIELDS_DEPTH} levels deep")
+    return value
 
 
 def _children(node: Any) -> Iterable[Any]:

@@ -46,7 +46,7 @@ class UserState:
     """What `profiles` has to say of a user.
 
     The newest state on the topic has at least `state_revision`, the last that changed the profile or the user's
-    fields, and at most `revision`. `is_pending` is True while a state waits in the outbox.
+    fields, or an import's, and at most `revision`. `is_pending` is True while a state waits in the outbox.
     """
 
     revision: int
@@ -60,12 +60,14 @@ class UserChanges:
     """The changes that a user's memory tells of, with those that wait in the outbox.
 
     `recorded` has when each was recorded. Of a user from whom something was deleted the history is not whole. What
-    came before `forgotten_revision` nobody knows any more.
+    came before `forgotten_revision` nobody knows any more. What was recorded up to `imported_revision` came with an
+    import, which publishes no changes but the state.
     """
 
     revision: int
     has_erased: bool = False
     forgotten_revision: int = 0
+    imported_revision: int = 0
     recorded: list[tuple[ChangeKey, datetime]] = field(default_factory=list)
     event_ids: set[UUID] = field(default_factory=set)
     pending: set[ChangeKey] = field(default_factory=set)
@@ -76,7 +78,7 @@ async def read_states(connection: AsyncConnection, wanted: Collection[UserKey]) 
     page = _page(wanted)
     edited = (
         select(func.max(edit_history.c.revision))
-        .where(*_same(edit_history, users), edit_history.c.kind == "user")
+        .where(*_same(edit_history, users), edit_history.c.kind.in_(("user", "import")))
         .scalar_subquery()
     )
     changed = (
@@ -120,11 +122,22 @@ async def read_changes(connection: AsyncConnection, wanted: Collection[UserKey])
     """Those of the users who have a row; in a transaction of REPEATABLE READ, of one moment."""
     page = _page(wanted)
     has_erased = exists().where(*_same(units, users), units.c.state == "erased")
-    heads = select(users.c.project_id, users.c.user_id, users.c.revision, has_erased.label("has_erased")).join(
-        page, and_(*_same(page, users))
+    imported = (
+        select(func.max(edit_history.c.revision))
+        .where(*_same(edit_history, users), edit_history.c.kind == "import")
+        .scalar_subquery()
     )
+    heads = select(
+        users.c.project_id,
+        users.c.user_id,
+        users.c.revision,
+        has_erased.label("has_erased"),
+        func.coalesce(imported, 0).label("imported_revision"),
+    ).join(page, and_(*_same(page, users)))
     found = {
-        (row.project_id, row.user_id): UserChanges(row.revision, row.has_erased)
+        (row.project_id, row.user_id): UserChanges(
+            row.revision, row.has_erased, imported_revision=row.imported_revision
+        )
         for row in (await connection.execute(heads)).all()
     }
     for user, revision in (await forgotten_at(connection, list(found))).items():

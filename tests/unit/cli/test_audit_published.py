@@ -125,6 +125,8 @@ def test_a_change_is_missing_where_it_is_neither_published_nor_waits() -> None:
     there = UserChanges(5, recorded=[(KEY, NOW), (replace(KEY, revision=9), NOW)])
     assert missing(there) == [KEY]
     assert missing(there, KEY) == []
+    assert missing(replace(there, imported_revision=2)) == [KEY]
+    assert missing(replace(there, imported_revision=3)) == []
     there.pending.add(KEY)
     assert missing(there) == []
 
@@ -141,6 +143,8 @@ def test_a_change_that_postgres_does_not_have_is_told() -> None:
     assert unknown(there, other) == ["is not in Postgres"]
     assert unknown(there, other, ts_ms=5) == []
     assert unknown(replace(there, forgotten_revision=4), other) == []
+    assert unknown(replace(there, imported_revision=4), other) == []
+    assert unknown(replace(there, imported_revision=3), other) == ["is not in Postgres"]
 
 
 def test_an_event_that_was_edited_has_only_its_last_revision() -> None:

@@ -231,6 +231,14 @@ def test_a_chain_shows_value_changes_and_messages_with_the_quoted_words_marked()
     ]
 
 
+def test_what_was_imported_was_made_by_nobody_here() -> None:
+    imported = replace(change(1, "Oslo", extractor=None, window_ids=()), why="imported", message_ids=())
+    lines = slot_view(chain(imported, of=evidence())).plain.splitlines()
+    assert lines[-2:] == ["    said 2026-02-01 18:00, recorded 2026-11-20 12:00, revision 1, imported", "    imported"]
+    event = EventRow(UUID(int=2), "a move", (), (), (), 1, (), (), None, SAID, NOW)
+    assert "    imported\n" in event_view(link_event("default", "ann", event, evidence())).plain
+
+
 @pytest.mark.parametrize(
     ("blob", "sentence"),
     [
