@@ -22,6 +22,7 @@ from cli.commands import (
     run_system,
     schema,
     send,
+    transfer,
     usage,
     why,
 )
@@ -44,7 +45,7 @@ app = typer.Typer(
 
 for group in (
     *(run_system, run_gateway, send, memory, why, flush, inspect, usage, publish_snapshot, project, ingest_check),
-    *(replay, dead_letters, doctor, schema),
+    *(transfer, replay, dead_letters, doctor, schema),
 ):
     group.register(app)
 

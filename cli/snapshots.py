@@ -43,9 +43,9 @@ async def publish_snapshot(
     totals = SnapshotTotals()
     engine = create_engine(settings.storage)
     try:
-        async for user in _users(engine, project_id, user_id):
+        async for user in users_of(engine, project_id, user_id):
             if totals.users % LOOK_AFTER_USERS == 0:
-                await _drained(engine)
+                await wait_for_room(engine)
             with translated("publishing a snapshot"):
                 async with engine.begin() as connection:
                     found = await publish_user(
@@ -63,7 +63,8 @@ async def publish_snapshot(
     return totals
 
 
-async def _users(engine: AsyncEngine, project_id: str | None, user_id: str | None) -> AsyncIterator[UserKey]:
+async def users_of(engine: AsyncEngine, project_id: str | None, user_id: str | None) -> AsyncIterator[UserKey]:
+    """One user, all of a project, or everybody where neither is named."""
     if user_id is not None:
         yield project_id or "default", user_id
         return
@@ -76,7 +77,7 @@ async def _users(engine: AsyncEngine, project_id: str | None, user_id: str | Non
                     yield user
 
 
-async def _drained(engine: AsyncEngine) -> None:
+async def wait_for_room(engine: AsyncEngine) -> None:
     """Wait until the outbox has room."""
 
     async def waiting() -> int:

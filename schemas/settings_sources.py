@@ -28,7 +28,10 @@ CONFIG_VARIABLE: Final = "MEMOSTREAM_CONFIG"
 DEFAULT_CONFIG_FILE: Final = Path("config.yaml")
 DEFAULT_ENV_FILE: Final = Path(".env")
 # Read by other parts than the settings, so not mistaken for a misspelt key.
-OTHER_VARIABLES: Final = (CONFIG_VARIABLE, "MEMOSTREAM_EMBEDDED_", "MEMOSTREAM_DATA_DIR", "MEMOSTREAM_TEST_")
+OTHER_VARIABLES: Final = (
+    *(CONFIG_VARIABLE, "MEMOSTREAM_EMBEDDED_", "MEMOSTREAM_DATA_DIR", "MEMOSTREAM_TEST_"),
+    "MEMOSTREAM_MEMOBASE_URL",
+)
 
 
 class Layers:
