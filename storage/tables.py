@@ -31,6 +31,8 @@ from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
 LIVE_GENERATION: Final = 0
 
+_SEARCHED_ONLY: Final = ("embedding", "embed_after", "next_embedding", "next_embed_after", "keywords")
+
 metadata: Final = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -92,7 +94,7 @@ def _uuids(name: str) -> Column[Any]:
 def _searched(keywords_of: str, has_text: str = "") -> tuple[Column[Any] | Index, ...]:
     """What search reads of a row. Search is an exact scan of one user's rows: neither vectors nor keywords are indexed.
 
-    `embed_after` is when a missing embedding may be made, null for never. A trigger takes the embedding away from a
+    `embed_after` is when a missing embedding may be made, null for never. A trigger takes the embeddings away from a
     row whose text changes, and sets `embed_after` back.
     """
     condition = "embedding IS NULL AND embed_after IS NOT NULL" + (f" AND {has_text}" if has_text else "")
@@ -100,6 +102,9 @@ def _searched(keywords_of: str, has_text: str = "") -> tuple[Column[Any] | Index
         # The migration gives it its dimension.
         Column("embedding", Vector(), nullable=True),
         Column("embed_after", TIMESTAMP(timezone=True), nullable=True, server_default=text("'-infinity'")),
+        # Those of the model that is to follow, while `memostream reembed` makes them, which gives it its dimension.
+        Column("next_embedding", Vector(), nullable=True),
+        Column("next_embed_after", TIMESTAMP(timezone=True), nullable=True),
         Column("keywords", TSVECTOR, Computed(f"memostream_keywords({keywords_of})", persisted=True)),
         Index(None, "embed_after", postgresql_where=text(condition)),
     )
@@ -107,7 +112,7 @@ def _searched(keywords_of: str, has_text: str = "") -> tuple[Column[Any] | Index
 
 def without_search(table: Table) -> tuple[Column[Any], ...]:
     """The columns of a table for reading its rows: a vector is larger than all else, and nobody reads it."""
-    return tuple(column for column in table.c if column.name not in ("embedding", "embed_after", "keywords"))
+    return tuple(column for column in table.c if column.name not in _SEARCHED_ONLY)
 
 
 users: Final = Table(
@@ -333,7 +338,8 @@ usage: Final = Table(
     Index(None, "project_id", "recorded_at"),
     Index(None, "project_id", "user_id", "recorded_at"),
     CheckConstraint(
-        "outcome IN ('applied', 'parked', 'duplicate', 'erased', 'waiting', 'stopped', 'embedded')", name="outcome"
+        "outcome IN ('applied', 'parked', 'duplicate', 'erased', 'waiting', 'stopped', 'embedded', 're-embedded')",
+        name="outcome",
     ),
 )
 
@@ -475,6 +481,9 @@ workers: Final = Table(
     # Where it answers questions about its buffers, and the token that it asks for.
     _optional_text("url"),
     _optional_text("token"),
+    # Null where it makes no embeddings.
+    _optional_text("embedding_model"),
+    Column("embedding_dimension", Integer, nullable=True),
     _time("started_at"),
     _time("expires_at"),
 )
@@ -498,6 +507,10 @@ schema_info: Final = Table(
     Column("singleton", Boolean, primary_key=True, server_default=text("true")),
     _number("embedding_dimension"),
     _optional_text("embedding_model"),
+    # Null unless `memostream reembed` is under way. From `next_ready_at` on processes may start with that model.
+    Column("next_embedding_dimension", Integer, nullable=True),
+    _optional_text("next_embedding_model"),
+    Column("next_ready_at", TIMESTAMP(timezone=True), nullable=True),
     CheckConstraint("singleton", name="singleton"),
 )
 
