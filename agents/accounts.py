@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from agents.counting import count_spent
-from agents.dependencies import ExtractionDeps
+from agents.dependencies import SpendingDeps
 from agents.faults import UserKey
 from schemas.budgets import BudgetLimits, Reached, Spent, day_of, is_near, reached
 from schemas.costs import cost_of
@@ -66,7 +66,7 @@ class _KnownSum:
 class Accounts:
     """Shared by all users of a worker. Other workers' spending is seen through the database."""
 
-    def __init__(self, deps: ExtractionDeps) -> None:
+    def __init__(self, deps: SpendingDeps) -> None:
         self._deps = deps
         self._day: datetime | None = None
         self._projects: dict[str, _KnownSum] = {}

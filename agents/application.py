@@ -216,6 +216,7 @@ class Applier:
                 extractor=self._endpoint.identity(policy),
                 window_positions={window.window_id: position for window, position in windows},
                 keep_blobs=self._deps.keep_blobs,
+                embeds_by=self._deps.embeds_by,
             )
             attempt = None
             if plan.remaining or not meter.is_empty:

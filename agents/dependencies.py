@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from extraction.protocol import Extractor
 from schemas.budgets import BudgetSettings
 from schemas.health import Health
+from schemas.memory import EmbeddingModel
 from schemas.metrics import NO_METRICS, Metrics
 from schemas.prices import PriceSettings
 from schemas.profile_schema import ProfilePolicy
@@ -47,6 +49,40 @@ class Clock:
     new_id: Callable[[], UUID] = uuid.uuid4
 
 
+class SpendingDeps(Protocol):
+    """What is needed to ask a model and to keep account of it."""
+
+    @property
+    def engine(self) -> AsyncEngine: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def prices(self) -> PriceSettings: ...
+    @property
+    def budget(self) -> BudgetSettings: ...
+    @property
+    def metrics(self) -> Metrics: ...
+
+
+class EmbeddingDeps(SpendingDeps, Protocol):
+    """`embeds_by` says whose vectors are made; without, they go to the column in use."""
+
+    @property
+    def embeds_by(self) -> EmbeddingModel | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReembeddingDeps:
+    """For who embeds without extracting: no budget holds it."""
+
+    engine: AsyncEngine
+    embeds_by: EmbeddingModel | None
+    prices: PriceSettings = field(default_factory=PriceSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    clock: Clock = field(default_factory=Clock)
+    metrics: Metrics = NO_METRICS
+
+
 @dataclass(frozen=True, slots=True)
 class ExtractionDeps:
     """`fatal` is called with an error nobody expected; it makes the process end with a non-zero code.
@@ -55,7 +91,7 @@ class ExtractionDeps:
     text in Postgres, too; without `reads_images` images are parked. `end_offsets` asks the broker for those of
     `chat-messages` and all ingest sources, which a forget stores; it raises RetryLater when the broker is away.
     `policy_of_project` tells what a project's extraction asks for and keeps; it raises RetryLater when Postgres is
-    away.
+    away. `embeds_by` is the model of the extractor's embeddings; without, they go to the column in use.
     """
 
     engine: AsyncEngine
@@ -71,6 +107,7 @@ class ExtractionDeps:
     reads_images: bool = False
     end_offsets: Callable[[], Awaitable[Mapping[Partition, int]]] = no_offsets
     policy_of_project: Callable[[str], Awaitable[ProfilePolicy]] = default_policy
+    embeds_by: EmbeddingModel | None = None
     prices: PriceSettings = field(default_factory=PriceSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     metrics: Metrics = NO_METRICS

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agents.accounts import Accounts, BudgetReached, Meter
-from agents.dependencies import ExtractionDeps
+from agents.dependencies import EmbeddingDeps
 from agents.faults import UserKey
 from extraction.protocol import Embedder
 from schemas.errors import ContentRejected, ContextTooLong, RetryLater, UnexplainedRefusal
@@ -17,7 +18,8 @@ from schemas.memory import Embedding, Usage
 from schemas.tokens import estimate_tokens
 from storage.embedding_queue import Unembedded, claim_unembedded, fill_embeddings, put_off
 from storage.errors import translated
-from storage.usage import EMBEDDED
+from storage.usage import EMBEDDED, UsageOutcome
+from storage.vector_columns import IN_USE, VectorColumn, vector_column
 
 log = structlog.get_logger()
 
@@ -34,13 +36,24 @@ Filled = list[tuple[Unembedded, Embedding]]
 
 
 class EmbeddingFiller:
-    """Any number of workers may run one. Spends as extraction does: it is counted, and stops at a day's budget."""
+    """Any number of workers may run one. Spends as extraction does: it is counted, and stops at a day's budget.
 
-    def __init__(self, deps: ExtractionDeps, embedder: Embedder, poll_s: float = POLL_S) -> None:
+    It fills the column of its own model; `column` is where that was last seen, None where the database goes without.
+    """
+
+    def __init__(
+        self,
+        deps: EmbeddingDeps,
+        embedder: Embedder,
+        poll_s: float = POLL_S,
+        counts_as: UsageOutcome = EMBEDDED,
+    ) -> None:
         self._deps = deps
         self._embedder = embedder
         self._accounts = Accounts(deps)
         self._poll_s = poll_s
+        self._counts_as = counts_as
+        self.column: VectorColumn | None = IN_USE
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -62,7 +75,10 @@ class EmbeddingFiller:
         now = self._deps.clock.now()
         with translated("claiming rows to embed"):
             async with self._deps.engine.begin() as connection:
-                claimed = await claim_unembedded(connection, now, BATCH_ROWS, CLAIM_S)
+                column = await self._column(connection)
+                if column is None:
+                    return 0
+                claimed = await claim_unembedded(connection, now, BATCH_ROWS, CLAIM_S, column)
         allowed = [row for user, rows in _by_user(claimed) if await self._may_spend(user, rows) for row in rows]
         if allowed:
             await self._fill(allowed)
@@ -99,15 +115,27 @@ class EmbeddingFiller:
         empty = [row for row, vector in zip(rows, vectors, strict=True) if not vector.any()]
         with translated("writing embeddings"):
             async with self._deps.engine.begin() as connection:
-                await fill_embeddings(connection, filled)
-                await put_off(connection, empty, None)
+                column = await self._column(connection)
+                if column is not None:
+                    await fill_embeddings(connection, filled, column)
+                    await put_off(connection, empty, None, column)
         await self._spent(rows, usage)
         log.info("embeddings.filled", rows=len(filled), without_direction=len(empty))
 
     async def _put_off(self, rows: Sequence[Unembedded], until: datetime | None) -> None:
         with translated("putting off embeddings"):
             async with self._deps.engine.begin() as connection:
-                await put_off(connection, rows, until)
+                column = await self._column(connection)
+                if column is not None:
+                    await put_off(connection, rows, until, column)
+
+    async def _column(self, connection: AsyncConnection) -> VectorColumn | None:
+        """Asked in each transaction that writes: `memostream reembed` may have gone on since the last."""
+        column = await vector_column(connection, self._deps.embeds_by)
+        if column is None and self.column is not None:
+            log.warning("embeddings.other_model", model=str(self._deps.embeds_by))
+        self.column = column
+        return column
 
     async def _spent(self, rows: Sequence[Unembedded], usage: Usage) -> None:
         """Written to those whose texts they were, by their share; the calls to the first."""
@@ -117,7 +145,7 @@ class EmbeddingFiller:
         for user, part in shares_of(usage, weights):
             meter = Meter(self._deps.clock.new_id())
             meter.add(part)
-            await self._accounts.record_apart(self._accounts.attempt(meter, user, (), EMBEDDED))
+            await self._accounts.record_apart(self._accounts.attempt(meter, user, (), self._counts_as))
 
 
 def shares_of(usage: Usage, weights: Mapping[UserKey, int]) -> Iterator[tuple[UserKey, Usage]]:

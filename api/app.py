@@ -33,6 +33,7 @@ from storage.probing import watch_database
 from storage.project_tokens import has_tokens
 from storage.project_usage import adding_to
 from storage.row_security import prepare_role
+from storage.vector_columns import watch_vectors
 from streams.buffer_queries import buffer_queries
 from streams.change_feed import ChangeFeed, FeedLimits
 from streams.loop_lag import LoopLag
@@ -136,6 +137,7 @@ async def open_gateway(settings: Settings, *, insecure: bool = False) -> AsyncIt
             inserts=inserts,
             ledger=ledger,
             watch_database=watch_database(engine),
+            holds_vectors=watch_vectors(engine, settings.embeds_by),
             end_offsets=lambda: end_offsets(settings.kafka, topics.chat_messages, *sources),
             now=utc_now,
             new_id=uuid.uuid4,

@@ -28,11 +28,17 @@ async def no_page() -> bytes:
     return b""
 
 
+async def always() -> bool:
+    """For a gateway on a database of one model."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """`embedder` is None where embeddings are off, `reader` where no chat model is configured.
 
-    `stopping` is set before requests are waited for.
+    `holds_vectors` tells whether the database has vectors of the embedder's model; it raises RetryLater. `stopping` is
+    set before requests are waited for.
     """
 
     settings: Settings
@@ -52,6 +58,7 @@ class Gateway:
     end_offsets: Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
+    holds_vectors: Callable[[], Awaitable[bool]] = always
     metrics: Metrics = NO_METRICS
     metrics_page: Callable[[], Awaitable[bytes]] = no_page
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -147,6 +147,7 @@ async def _recall(
                 since=since,
                 until=until,
                 limit=MAX_GISTS,
+                embeds_by=scope.gateway.settings.embedding_model,
             )
     return entries, gists
 

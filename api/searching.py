@@ -7,7 +7,7 @@ from typing import Any, Final
 from api.errors import ApiError
 from api.gateway import Gateway
 from api.models.search import MemoryQuery
-from api.question import NO_EMBEDDINGS, embed_question
+from api.question import NO_EMBEDDINGS, OTHER_MODEL, embed_question
 from schemas.errors import RetryLater
 from schemas.memory import Embedding
 from storage.search import Found, Mode, Narrowing, Search
@@ -15,6 +15,7 @@ from storage.search import Found, Mode, Narrowing, Search
 AWAY: Final = "the endpoint of embeddings is away or too slow; search again later to search by meaning, too"
 REFUSED: Final = "the embedding model refuses this query"
 UNKNOWN: Final = "the embedding model knows no word of this query"
+_REASONS: Final = {501: NO_EMBEDDINGS, 503: OTHER_MODEL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ async def question_of(gateway: Gateway, query: str, mode: Mode) -> Question:
     except RetryLater:
         return Question("keyword", None, AWAY)
     except ApiError as error:
-        return Question("keyword", None, NO_EMBEDDINGS if error.errno == 501 else REFUSED)
+        return Question("keyword", None, _REASONS.get(error.errno, REFUSED))
     return Question("keyword", None, UNKNOWN) if vector is None else Question("hybrid", vector)
 
 
@@ -66,6 +67,7 @@ def search_of(wanted: MemoryQuery, question: Question, gateway: Gateway) -> Sear
             tag_values=tuple(pairs_in(wanted.tag_values)),
             session_id=wanted.session_id,
         ),
+        embeds_by=gateway.settings.embedding_model,
     )
 
 

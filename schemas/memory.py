@@ -15,6 +15,17 @@ ChangeOp = Literal["c", "u", "d"]
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """What vectors are made by: those of another model, or of another length, cannot be compared with them."""
+
+    name: str
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"{self.name} with {self.dimension} dimensions"
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One profile entry; (`topic`, `sub_topic`) is unique in a profile. `occurred_at` is when its content was said."""
 

@@ -9,6 +9,7 @@ from pydantic import PrivateAttr, model_validator
 
 from schemas.budgets import BudgetSettings
 from schemas.mapping import IngestSettings
+from schemas.memory import EmbeddingModel
 from schemas.prices import ModelPrice, PriceSettings
 from schemas.section import Section
 from schemas.settings_api import ApiSettings
@@ -123,6 +124,11 @@ class Settings(Section):
         """Vectors of different models cannot be compared, so a database is of one."""
         default = BUNDLED_EMBEDDING_MODEL if self.extraction.provider == "offline" else DEFAULT_EMBEDDING_MODEL
         return self.embedding.model or default
+
+    @property
+    def embeds_by(self) -> EmbeddingModel | None:
+        """None where embeddings are off."""
+        return EmbeddingModel(self.embedding_model, self.embedding_dimension) if self.embedding.enabled else None
 
 
 def load_settings(

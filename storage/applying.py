@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import Event, EventGist, EventTag
 from schemas.errors import Conflict
-from schemas.memory import ExtractorIdentity, MemoryUpdate, Quote
+from schemas.memory import EmbeddingModel, ExtractorIdentity, MemoryUpdate, Quote
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
 from storage.compiled import Compiled, insert_of
@@ -25,9 +25,10 @@ from storage.tables import events, gists
 from storage.text import quotes_to_json, rfc3339, storable
 from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
 from storage.units import ID_CONFLICT, UnitBook, overlap
+from storage.vector_columns import VECTORS, VectorColumn, placed, vector_column
 
 _OWNER: Final = ("project_id", "user_id", "generation")
-_SAID: Final = ("message_ids", "occurred_at", "recorded_at", "embedding", "session_ids")
+_SAID: Final = ("message_ids", "occurred_at", "recorded_at", *VECTORS, "session_ids")
 _EVENT: Final = Compiled(
     insert_of(
         events, *_OWNER, *_SAID, "event_id", "summary", "tags", "profile_delta", "revision", "window_ids", "extractor"
@@ -76,6 +77,8 @@ class Application:
     extractor: ExtractorIdentity
     window_positions: Mapping[UUID, Position]
     keep_blobs: bool = False
+    # What made the update's embeddings; None is for a database of one model.
+    embeds_by: EmbeddingModel | None = None
 
     @property
     def locks_user(self) -> bool:
@@ -217,6 +220,7 @@ async def _write_memory(
     outgoing: Outgoing,
 ) -> AppliedResult:
     revision = user.revision + 1
+    column = await vector_column(connection, application.embeds_by)
     window_ids = [window.window_id for window in application.windows]
     identity = asdict(application.extractor)
     before = await read_rows(connection, user) if update.changes else []
@@ -230,6 +234,7 @@ async def _write_memory(
         window_ids=window_ids,
         now=outgoing.now,
         embeddings=dict(update.extraction.slot_embeddings),
+        vector_column=column,
     )
     published = [item for item in decided if item.is_published]
     for item in published:
@@ -244,7 +249,7 @@ async def _write_memory(
         )
     event_id = None
     if _has_event(update):
-        event_id = await _write_event(connection, user, application, update, revision, outgoing)
+        event_id = await _write_event(connection, user, application, update, revision, outgoing, column)
     if decided:
         outgoing.profile_state(revision, [row.entry() for row in after], newest_trace(application.applied))
     return AppliedResult(
@@ -263,6 +268,7 @@ async def _write_event(
     update: MemoryUpdate,
     revision: int,
     outgoing: Outgoing,
+    column: VectorColumn | None,
 ) -> UUID:
     extraction = update.extraction
     event_id, now = outgoing.new_id(), outgoing.now
@@ -291,7 +297,7 @@ async def _write_event(
         extractor=asdict(application.extractor),
         occurred_at=occurred_at,
         recorded_at=now,
-        embedding=extraction.summary_embedding,
+        **placed(extraction.summary_embedding, column),
         session_ids=_sessions(application, message_ids),
     )
     if extraction.gists:
@@ -308,7 +314,7 @@ async def _write_event(
                     "quotes": quotes_to_json([gist.quote] if gist.quote else []),
                     "occurred_at": gist.occurred_at,
                     "recorded_at": now,
-                    "embedding": gist.embedding,
+                    **placed(gist.embedding, column),
                     "session_ids": _sessions(application, gist.message_ids),
                 }
                 for number, gist in enumerate(extraction.gists)

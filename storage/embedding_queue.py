@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.memory import Embedding, slot_text
 from storage.tables import events, gists, profiles
+from storage.vector_columns import EMBED_AFTER, IN_USE, VectorColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,10 @@ class Unembedded:
 
 
 async def claim_unembedded(
-    connection: AsyncConnection, now: datetime, limit: int, claim_s: float
+    connection: AsyncConnection, now: datetime, limit: int, claim_s: float, column: VectorColumn = IN_USE
 ) -> Sequence[Unembedded]:
-    """The rows that wait longest; nobody else gets them for `claim_s`."""
+    """The rows that wait longest for a vector in this column; nobody else gets them for `claim_s`."""
+    embed_after = EMBED_AFTER[column]
     claimed: list[Unembedded] = []
     for kind, queue in _QUEUES.items():
         if len(claimed) == limit:
@@ -56,8 +58,8 @@ async def claim_unembedded(
         table = queue.table
         due = (
             select(queue.key)
-            .where(table.c.embedding.is_(None), table.c.embed_after <= now, queue.has_text)
-            .order_by(table.c.embed_after)
+            .where(table.c[column].is_(None), table.c[embed_after] <= now, queue.has_text)
+            .order_by(table.c[embed_after])
             .limit(limit - len(claimed))
             # Whoever changes the row makes it due again.
             .with_for_update(skip_locked=True)
@@ -65,37 +67,41 @@ async def claim_unembedded(
         rows = await connection.execute(
             update(table)
             .where(queue.key.in_(due))
-            .values(embed_after=now + timedelta(seconds=claim_s))
+            .values({embed_after: now + timedelta(seconds=claim_s)})
             .returning(queue.key, table.c.project_id, table.c.user_id, *queue.columns)
         )
         claimed += [Unembedded(kind, row[0], row[1], row[2], tuple(row[3:])) for row in rows]
     return claimed
 
 
-async def fill_embeddings(connection: AsyncConnection, vectors: Sequence[tuple[Unembedded, Embedding]]) -> None:
+async def fill_embeddings(
+    connection: AsyncConnection, vectors: Sequence[tuple[Unembedded, Embedding]], column: VectorColumn = IN_USE
+) -> None:
     """Write what was made; a row that is gone, that changed, or that somebody is changing now is left out."""
     for kind in _QUEUES:
         found = [{"new_embedding": vector, **_key(row)} for row, vector in vectors if row.kind == kind]
         if found:
-            await connection.execute(_update_of(kind).values(embedding=bindparam("new_embedding")), found)
+            await connection.execute(_update_of(kind, column).values({column: bindparam("new_embedding")}), found)
 
 
-async def put_off(connection: AsyncConnection, rows: Sequence[Unembedded], until: datetime | None) -> None:
+async def put_off(
+    connection: AsyncConnection, rows: Sequence[Unembedded], until: datetime | None, column: VectorColumn = IN_USE
+) -> None:
     """Try these again from `until` on; with None not before their text changes."""
     for kind in _QUEUES:
         found = [{"until": until, **_key(row)} for row in rows if row.kind == kind]
         if found:
-            await connection.execute(_update_of(kind).values(embed_after=bindparam("until")), found)
+            await connection.execute(_update_of(kind, column).values({EMBED_AFTER[column]: bindparam("until")}), found)
 
 
-def _update_of(kind: str) -> Update:
+def _update_of(kind: str, column: VectorColumn) -> Update:
     queue = _QUEUES[kind]
     table = queue.table
-    same = [column == bindparam(f"its_{column.name}") for column in queue.columns]
+    same = [part == bindparam(f"its_{part.name}") for part in queue.columns]
     # Waits for nobody: who holds rows and waits for others' may stand in the way of one who does the same.
     free = (
         select(queue.key)
-        .where(queue.key == bindparam("row_id"), table.c.embedding.is_(None), *same)
+        .where(queue.key == bindparam("row_id"), table.c[column].is_(None), *same)
         .with_for_update(skip_locked=True)
     )
     return update(table).where(queue.key.in_(free))

@@ -33,8 +33,8 @@ async def migrate(database_url: str, *, embedding_dimension: int, embedding_mode
     """Create or upgrade the schema, all or nothing; concurrent callers wait for one another.
 
     Raises RetryLater if the database is away, and ConfigurationError if it does not let us in, is newer than this
-    program, is not in UTF8, lacks pgvector, or was made for embeddings of another dimension or, where both are known,
-    of another model.
+    program, is not in UTF8, lacks pgvector, or holds embeddings of another dimension or, where both are known, of
+    another model, and none of this one that are ready to be searched.
     """
     try:
         engine = create_async_engine(
@@ -98,10 +98,17 @@ async def _check_encoding(connection: AsyncConnection) -> None:
 
 async def _check_embeddings(connection: AsyncConnection, dimension: int, model: str | None) -> None:
     info = (await connection.execute(select(schema_info))).one()
+    if info.next_embedding_dimension == dimension and model in (None, info.next_embedding_model):
+        if info.next_ready_at is None and (model is not None or info.embedding_dimension != dimension):
+            raise ConfigurationError(
+                f"the embeddings of {info.next_embedding_model} are still being made: start with this configuration "
+                "when `memostream reembed status` says that they are ready"
+            )
+        return
     if info.embedding_dimension != dimension:
         raise ConfigurationError(
             f"the database holds embeddings of {info.embedding_dimension} dimensions, embedding.dimension is "
-            f"{dimension}: set it back, or choose another database"
+            f"{dimension}: set it back, choose another database, or make others by `memostream reembed`"
         )
     if model is None:
         return
@@ -110,7 +117,7 @@ async def _check_embeddings(connection: AsyncConnection, dimension: int, model: 
     elif info.embedding_model != model:
         raise ConfigurationError(
             f"the database holds embeddings of {info.embedding_model}, embedding.model is {model}, and they "
-            "cannot be compared: set it back, or choose another database"
+            "cannot be compared: set it back, choose another database, or make others by `memostream reembed`"
         )
 
 

@@ -15,6 +15,7 @@ from storage.compiled import Compiled, Record, insert_of
 from storage.locking import LockedUser
 from storage.tables import profile_history, profiles, without_search
 from storage.text import quotes_to_json, rfc3339
+from storage.vector_columns import IN_USE, VECTORS, VectorColumn, placed
 
 # A slot that is updated for years would drag all its messages through every state; history has the rest.
 MAX_MESSAGE_IDS: Final = 100
@@ -25,7 +26,7 @@ T = TypeVar("T")
 _OWNER: Final = ("project_id", "user_id", "generation")
 # What an upsert sets anew.
 _MOVED: Final = ("content", "update_hits", "message_ids", "window_ids", "occurred_at", "recorded_at", "updated_at")
-_INSERT: Final = insert_of(profiles, *_OWNER, "profile_id", "topic", "sub_topic", "created_at", "embedding", *_MOVED)
+_INSERT: Final = insert_of(profiles, *_OWNER, "profile_id", "topic", "sub_topic", "created_at", *VECTORS, *_MOVED)
 _UPSERT: Final = Compiled(
     _INSERT.on_conflict_do_update(index_elements=["profile_id"], set_={name: _INSERT.excluded[name] for name in _MOVED})
 )
@@ -192,10 +193,12 @@ async def write_changes(
     window_ids: Sequence[UUID],
     now: datetime,
     embeddings: Mapping[str, Embedding] | None = None,
+    vector_column: VectorColumn | None = IN_USE,
 ) -> None:
     """Write profile and history rows.
 
-    `embeddings` are those of new entries, by `slot_text`. A trigger takes that of an entry away whose text changes.
+    `embeddings` are those of new entries, by `slot_text`; they go to `vector_column`, and nowhere where that is None.
+    A trigger takes the embeddings of an entry away whose text changes.
     """
     if not decided:
         return
@@ -220,7 +223,7 @@ async def write_changes(
                     "recorded_at": row.recorded_at,
                     "created_at": row.created_at,
                     "updated_at": row.updated_at,
-                    "embedding": (embeddings or {}).get(slot_text(row.topic, row.sub_topic, row.content)),
+                    **placed((embeddings or {}).get(slot_text(row.topic, row.sub_topic, row.content)), vector_column),
                 }
                 for row in kept
             ],

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Float, Table, bindparam, func, select
+from sqlalchemy import Float, Integer, Table, Text, bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.memory import Embedding
 from storage.tables import LIVE_GENERATION, gists, profiles, users
+from storage.vector_columns import VECTORS
 
 
 class Entry(NamedTuple):
@@ -60,7 +61,14 @@ _RECENT_GISTS: Final = (
     .order_by(gists.c.recorded_at.desc(), gists.c.event_id, gists.c.number.desc())
     .limit(bindparam("limit"))
 )
-_SIMILARITY: Final = 1 - gists.c.embedding.cosine_distance(bindparam("vector"))
+# Looked up in the snapshot in which the vectors are read, for they may change places.
+_OWN_VECTOR: Final = case(
+    {name: gists.c[name] for name in VECTORS},
+    value=select(
+        func.memostream_vector_column(bindparam("model", type_=Text), bindparam("dimension", type_=Integer))
+    ).scalar_subquery(),
+)
+_SIMILARITY: Final = 1 - _OWN_VECTOR.cosine_distance(bindparam("vector"))
 _SIMILAR_GISTS: Final = (
     select(*(gists.c[name] for name in RecentGist._fields))
     .where(
@@ -98,12 +106,18 @@ async def read_similar_gists(
     since: datetime,
     until: datetime,
     limit: int,
+    embeds_by: str | None = None,
 ) -> list[RecentGist]:
-    """Gists of that time whose cosine with the vector is above `threshold`, the most similar first."""
+    """Gists of that time whose cosine with the vector is above `threshold`, the most similar first.
+
+    `embeds_by` is the model that made the vector, as in `storage.search.Search`.
+    """
     parameters = {
         "project_id": project_id,
         "user_id": user_id,
         "vector": vector,
+        "model": embeds_by,
+        "dimension": len(vector),
         "threshold": threshold,
         "since": since,
         "until": until,

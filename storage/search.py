@@ -40,7 +40,8 @@ class Search:
 
     `vector` is the question's, and without it no mode but `keyword` goes. What is similar by no more than `threshold`
     is found by its keywords only. With `half_life_days` a score is halved with every so many days since it was said,
-    as of `now`.
+    as of `now`. `embeds_by` is the model that made the vector: where the database holds none of it, nothing is similar.
+    Without, the vector is compared with what is in use.
     """
 
     mode: Mode
@@ -52,6 +53,7 @@ class Search:
     threshold: float = -1.0
     half_life_days: float | None = None
     narrowing: Narrowing = Narrowing()
+    embeds_by: str | None = None
 
 
 class Found(NamedTuple):
@@ -89,6 +91,7 @@ async def search(connection: AsyncConnection, project_id: str, user_id: str, wan
         if wanted.vector is None:
             raise ValueError(f"a search by {wanted.mode} needs a vector")
         parameters["vector"] = as_parameter(wanted.vector)
+        parameters |= {"model": wanted.embeds_by, "dimension": len(wanted.vector)}
     if wanted.mode != "vector":
         parameters["question"] = wanted.question
     if wanted.half_life_days is not None:

@@ -39,6 +39,14 @@ _CONDITIONS: Final = {
     "recorded_since": "recorded_at > CAST(:recorded_since AS timestamptz)",
     "session_id": "session_ids @> ARRAY[CAST(:session_id AS text)]",
 }
+# Looked up in the snapshot in which the vectors are read, for they may change places.
+_VECTORS: Final = """vectors AS MATERIALIZED (
+        SELECT memostream_vector_column(CAST(:model AS text), CAST(:dimension AS int)) AS name
+    ),
+    """
+_OWN_VECTOR: Final = (
+    "CASE (SELECT name FROM vectors) WHEN 'embedding' THEN embedding WHEN 'next_embedding' THEN next_embedding END"
+)
 _TABLES: Final = {"gist": "gists", "event": "events", "profile": "profiles"}
 
 # What is said of a row that was found, by its kind; looked up for those rows only.
@@ -136,12 +144,13 @@ def statement(shape: Shape) -> TextClause:
         for kind, (columns, joins) in _SHOWN.items()
         if kind in shape.kinds
     )
+    vectors = _VECTORS if shape.mode != "keyword" else ""
     return text(f"""
 WITH live AS (
         SELECT coalesce(max(live_generation), 0) AS generation FROM users
         WHERE project_id = CAST(:project_id AS text) AND user_id = CAST(:user_id AS text)
     ),
-    candidates AS MATERIALIZED ({" UNION ALL ".join(_candidates(kind, shape) for kind in shape.kinds)}
+    {vectors}candidates AS MATERIALIZED ({" UNION ALL ".join(_candidates(kind, shape) for kind in shape.kinds)}
     ),{_KEYWORDS if shape.mode != "vector" else ""}{_RANKED[shape.mode]}
     best AS MATERIALIZED (
         SELECT *, CAST(raw_score{decay} AS float8) AS score FROM scored
@@ -162,7 +171,9 @@ def _candidates(kind: str, shape: Shape) -> str:
     # Its keywords would be none, and its text null.
     if kind == "event":
         conditions.append("summary <> ''")
-    similarity = "1 - (embedding <=> CAST(:vector AS halfvec))" if shape.mode != "keyword" else "CAST(NULL AS float8)"
+    similarity = f"1 - ({_OWN_VECTOR} <=> CAST(:vector AS halfvec))"
+    if shape.mode == "keyword":
+        similarity = "CAST(NULL AS float8)"
     keywords = ", keywords" if shape.mode != "vector" else ""
     return f"""
         SELECT '{kind}' AS kind, {kind}_id AS id, occurred_at, {similarity} AS similarity{keywords}

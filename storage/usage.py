@@ -18,12 +18,13 @@ from storage.reading import read_cut_off, user_hash
 from storage.tables import usage, users
 
 # `waiting`: an endpoint or Postgres was away, so the windows are tried again. `stopped`: cut short from inside.
-# `embedded`: no extraction, but what had no embedding yet.
-UsageOutcome = Literal["applied", "parked", "duplicate", "erased", "waiting", "stopped", "embedded"]
+# `embedded`: no extraction, but what had no embedding yet. `re-embedded`: by `memostream reembed`.
+UsageOutcome = Literal["applied", "parked", "duplicate", "erased", "waiting", "stopped", "embedded", "re-embedded"]
 By = Literal["day", "project", "user", "model"]
 
 UNFINISHED: Final = ("waiting", "stopped")
 EMBEDDED: Final = "embedded"
+REEMBEDDED: Final = "re-embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +117,15 @@ async def forget_usage(connection: AsyncConnection, project_id: str, user_id: st
 async def read_spent(
     connection: AsyncConnection, project_id: str, user_id: str | None, since: datetime, until: datetime
 ) -> Spent:
-    """What a project, or one user of it, has spent from `since` to just before `until`."""
+    """What a project, or one user of it, has spent from `since` to just before `until`.
+
+    Without what an operator has embedded by another model: it must not stop anybody's extraction.
+    """
     query = select(_tokens(), func.coalesce(func.sum(usage.c.cost), 0)).where(
-        usage.c.project_id == project_id, usage.c.recorded_at >= since, usage.c.recorded_at < until
+        usage.c.project_id == project_id,
+        usage.c.recorded_at >= since,
+        usage.c.recorded_at < until,
+        usage.c.outcome != REEMBEDDED,
     )
     if user_id is not None:
         query = query.where(usage.c.user_id == user_id)
@@ -208,7 +215,7 @@ def _sums(columns: Mapping[str, Any], wanted: UsageFilter) -> Select[Any]:
     paid = usage.c.prompt_tokens + usage.c.completion_tokens + usage.c.embedding_tokens
     query = select(
         *(column.label(name) for name, column in columns.items()),
-        attempts.filter(~is_unfinished, usage.c.outcome != EMBEDDED).label("extractions"),
+        attempts.filter(~is_unfinished, usage.c.outcome.not_in((EMBEDDED, REEMBEDDED))).label("extractions"),
         attempts.filter(is_unfinished).label("unfinished"),
         *(func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in _COUNTS),
         _cost().label("cost"),

@@ -8,12 +8,16 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.memory import EmbeddingModel
 from storage.tables import workers
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredWorker:
-    """A process of `memostream worker`. `url` and `token` are there where it holds buffers and tells of them."""
+    """A process of `memostream worker`. `url` and `token` are there where it holds buffers and tells of them.
+
+    `embeds_by` is None where it makes no embeddings.
+    """
 
     worker_id: UUID
     name: str
@@ -21,6 +25,7 @@ class RegisteredWorker:
     roles: tuple[str, ...]
     url: str | None = None
     token: str | None = field(default=None, repr=False)
+    embeds_by: EmbeddingModel | None = None
 
 
 async def beat(connection: AsyncConnection, worker: RegisteredWorker, lifetime_s: float) -> None:
@@ -33,6 +38,8 @@ async def beat(connection: AsyncConnection, worker: RegisteredWorker, lifetime_s
         roles=list(worker.roles),
         url=worker.url,
         token=worker.token,
+        embedding_model=worker.embeds_by and worker.embeds_by.name,
+        embedding_dimension=worker.embeds_by and worker.embeds_by.dimension,
         started_at=now,
         expires_at=now + timedelta(seconds=lifetime_s),
     )
@@ -60,3 +67,14 @@ async def read_workers(connection: AsyncConnection, topic_prefix: str) -> tuple[
         RegisteredWorker(row.worker_id, row.name, row.topic_prefix, tuple(row.roles), row.url, row.token)
         for row in (await connection.execute(query)).all()
     )
+
+
+async def embedding_workers(connection: AsyncConnection) -> list[tuple[str, EmbeddingModel]]:
+    """Name and model of each living worker that makes embeddings, on whatever topics."""
+    query = (
+        select(workers.c.name, workers.c.embedding_model, workers.c.embedding_dimension)
+        .where(workers.c.embedding_model.is_not(None), workers.c.expires_at > func.clock_timestamp())
+        .order_by(workers.c.name)
+    )
+    rows = await connection.execute(query)
+    return [(row.name, EmbeddingModel(row.embedding_model, row.embedding_dimension)) for row in rows]

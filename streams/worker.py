@@ -162,6 +162,7 @@ async def _start(
         roles=tuple(sorted(roles)),
         url=service.url if service else None,
         token=service.token if service else None,
+        embeds_by=settings.embeds_by if "extraction" in roles else None,
     )
     await stages.stack("registry").enter_async_context(registered(engine, identity))
     log.info("worker.started", roles=sorted(roles), partitions=partitions)
@@ -266,6 +267,7 @@ async def _enter_extraction_role(
         policy_of_project=policies.policy_of,
         prices=settings.prices,
         budget=settings.budget,
+        embeds_by=settings.embeds_by,
         metrics=observer.metrics,
         tracer=observer.tracer,
     )

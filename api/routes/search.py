@@ -114,6 +114,7 @@ async def _similar(scope: ScopeDep, user_id: str, query: SimilarityQuery, kind: 
         kinds=(kind,),
         threshold=query.similarity_threshold,
         narrowing=Narrowing(recorded_since=now - timedelta(days=query.time_range_in_days)),
+        embeds_by=scope.gateway.settings.embedding_model,
     )
     async with scope.connection() as connection:
         return await search(connection, scope.project_id, user_id, wanted)
