@@ -17,6 +17,7 @@ from cli.commands import (
     memory,
     project,
     publish_snapshot,
+    reembed,
     replay,
     run_gateway,
     run_system,
@@ -45,7 +46,7 @@ app = typer.Typer(
 
 for group in (
     *(run_system, run_gateway, send, memory, why, flush, inspect, usage, publish_snapshot, project, ingest_check),
-    *(transfer, replay, dead_letters, doctor, schema),
+    *(transfer, replay, dead_letters, reembed, doctor, schema),
 ):
     group.register(app)
 

@@ -69,7 +69,7 @@ class EmbeddingSettings(Section):
     dimension: PositiveInt | None = Field(
         None,
         description="Length of a vector. If null, 1536 with provider openai, 256 with offline. Part of the database's "
-        "schema: fixed once it is migrated.",
+        "schema: `memostream reembed` changes it.",
     )
     timeout_s: PositiveFloat = Field(60.0, description="How long one call may take.")
     default_headers: dict[str, str] | None = Field(

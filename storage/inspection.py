@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.memory import EmbeddingModel
 from storage.migrate import current_revision, known_revisions
 from storage.tables import held_windows, relays, schema_info
 
@@ -46,10 +47,15 @@ class SchemaState:
 
 @dataclass(frozen=True, slots=True)
 class StoredEmbeddings:
-    """What the database's vectors are of; the model is None until the first worker with embeddings."""
+    """What the database's vectors are of; the model is None until the first worker with embeddings.
+
+    `next_model` is that of a `memostream reembed` under way, which may be started with once it `is_ready`.
+    """
 
     dimension: int
     model: str | None
+    next_model: EmbeddingModel | None = None
+    is_ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,10 @@ async def read_schema_state(connection: AsyncConnection) -> SchemaState:
 
 async def read_stored_embeddings(connection: AsyncConnection) -> StoredEmbeddings:
     row = (await connection.execute(select(schema_info))).one()
-    return StoredEmbeddings(row.embedding_dimension, row.embedding_model)
+    following = None
+    if row.next_embedding_model is not None:
+        following = EmbeddingModel(row.next_embedding_model, row.next_embedding_dimension)
+    return StoredEmbeddings(row.embedding_dimension, row.embedding_model, following, row.next_ready_at is not None)
 
 
 async def summarise_held(connection: AsyncConnection) -> HeldSummary:

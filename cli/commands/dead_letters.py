@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.options import DEFAULT_DATA_DIR, ConfigOption, DataDirOption, JsonOption, Place, VerboseOption
+from cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    ConfigOption,
+    DataDirOption,
+    ExecuteOption,
+    JsonOption,
+    Place,
+    VerboseOption,
+)
 
 if TYPE_CHECKING:
     from cli.dead_letter_rules import Wanted
@@ -55,7 +63,6 @@ ToOption = Annotated[str | None, typer.Option(metavar="TIME", help="Parked befor
 DurationOption = Annotated[
     str | None, typer.Option(metavar="PnDTnHnMnS", help="Parked since so long ago: P1D, PT1H30M.")
 ]
-ExecuteOption = Annotated[bool, typer.Option("--execute/--dry-run", help="Do it, or only say what would be done.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -28,6 +28,7 @@ DataDirOption = Annotated[
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say which addresses are used.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, one object a line.")]
+ExecuteOption = Annotated[bool, typer.Option("--execute/--dry-run", help="Do it, or only say what would be done.")]
 ProjectOption = Annotated[str, typer.Option(metavar="ID", help="Project of the user.")]
 
 ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Project id.")]

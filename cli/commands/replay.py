@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import DEFAULT_DATA_DIR, ConfigOption, DataDirOption, JsonOption, Place, VerboseOption
+from cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    ConfigOption,
+    DataDirOption,
+    ExecuteOption,
+    JsonOption,
+    Place,
+    VerboseOption,
+)
 
 PLAN_EPILOG = """
 **Examples**
@@ -100,7 +108,7 @@ def run(
     rate: Annotated[
         float | None, typer.Option(min=0.1, metavar="N", help="At most so many records a second. [default: no limit]")
     ] = None,
-    execute: Annotated[bool, typer.Option("--execute/--dry-run", help="Do it, or only print the plan.")] = False,
+    execute: ExecuteOption = False,
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     verbose: VerboseOption = False,

@@ -9,6 +9,7 @@ from cli.commands.options import (
     DEFAULT_DATA_DIR,
     ConfigOption,
     DataDirOption,
+    ExecuteOption,
     JsonOption,
     Place,
     ProjectOption,
@@ -39,7 +40,6 @@ MEMOBASE_EPILOG = """
 - `memostream import-memobase --unprocessed rest.jsonl --execute` — then `memostream send rest.jsonl`
 """
 
-ExecuteOption = Annotated[bool, typer.Option("--execute/--dry-run", help="Do it, or only say what would be done.")]
 ForgottenOption = Annotated[
     bool, typer.Option("--forgotten", help="Also users who were forgotten here, whom nothing else brings back.")
 ]

@@ -37,6 +37,7 @@ from storage.projects import read_project_configs
 
 ADVICE: Final = "check storage.database_url, that Postgres runs there, and the firewall"
 NO_TABLES: Final = "there are no tables yet"
+OLD_TABLES: Final = "the tables are older than this memostream"
 
 
 @asynccontextmanager
@@ -86,8 +87,11 @@ async def check_migrations(surroundings: Surroundings) -> Sequence[Finding]:
 async def check_embeddings(surroundings: Surroundings) -> Sequence[Finding]:
     settings = surroundings.settings
     async with _reading(surroundings) as connection:
-        if (await read_schema_state(connection)).revision is None:
+        schema = await read_schema_state(connection)
+        if schema.revision is None:
             return [skipped(NO_TABLES)]
+        if schema.pending:
+            return [skipped(OLD_TABLES)]
         stored = await read_stored_embeddings(connection)
     return judge_embeddings(
         stored, settings.embedding_dimension, settings.embedding_model if settings.embedding.enabled else None

@@ -7,6 +7,7 @@ from typing import Final
 
 from cli.doctor.findings import Finding, failed, ok, unless_faulty, warning
 from schemas.errors import ConfigurationError
+from schemas.memory import EmbeddingModel
 from schemas.policies import checked_policy
 from schemas.project_config import parse_project_config
 from schemas.settings import BUNDLED_EMBEDDING_MODEL, Settings
@@ -96,19 +97,29 @@ def judge_schema(schema: SchemaState) -> Finding:
 
 def judge_embeddings(stored: StoredEmbeddings, dimension: int, model: str | None) -> list[Finding]:
     """Vectors of another dimension do not fit the tables; those of another model cannot be compared."""
+    if stored.next_model is not None and model is not None and EmbeddingModel(model, dimension) == stored.next_model:
+        if stored.is_ready:
+            return [ok(f"{stored.next_model}, beside those of {stored.model}: `memostream reembed finish` ends that")]
+        return [
+            failed(
+                f"the embeddings of {stored.next_model} are still being made",
+                "start with this configuration when `memostream reembed status` says that they are ready",
+            )
+        ]
     faults = []
     if stored.dimension != dimension:
         faults.append(
             failed(
                 f"the database holds embeddings of {stored.dimension} dimensions, embedding.dimension is {dimension}",
-                f"set embedding.dimension to {stored.dimension}, or choose another database",
+                f"set embedding.dimension to {stored.dimension}, choose another database, or make others by "
+                "`memostream reembed`",
             )
         )
     if model is not None and stored.model is not None and stored.model != model:
         faults.append(
             failed(
                 f"the database holds embeddings of {stored.model}, embedding.model is {model}",
-                f"choose another database, or {_model_again(stored.model)}",
+                f"choose another database, make others by `memostream reembed`, or {_model_again(stored.model)}",
             )
         )
     return faults or [ok(f"{stored.dimension} dimensions, {stored.model or 'of no model yet'}")]

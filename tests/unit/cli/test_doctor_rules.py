@@ -22,6 +22,7 @@ from cli.doctor.findings import Finding, Result, exit_code, failed, ok, skipped,
 from cli.doctor.groups import judge_group
 from cli.doctor.local import LITTLE_SPACE_BYTES, Folder, judge_folder
 from cli.doctor.topic_rules import judge_topic
+from schemas.memory import EmbeddingModel
 from schemas.settings import BUNDLED_EMBEDDING_MODEL, BufferSettings, KafkaSettings, Settings
 from storage.inspection import Extension, HeldSummary, SchemaState, StoredEmbeddings
 from streams.inspection import Member, TopicLayout
@@ -217,5 +218,20 @@ def test_projects_whose_configuration_no_longer_holds_are_named_up_to_a_number()
 def test_whoever_goes_from_rules_to_a_model_is_not_sent_to_the_bundled_embeddings() -> None:
     (fault,) = judge_embeddings(StoredEmbeddings(256, BUNDLED_EMBEDDING_MODEL), 256, "text-embedding-3-small")
     assert fault.fix == (
-        "choose another database, or set extraction.provider to offline, as it was when the database was made"
+        "choose another database, make others by `memostream reembed`, or set extraction.provider to offline, as it "
+        "was when the database was made"
     )
+
+
+def test_the_model_that_follows_is_right_once_its_vectors_are_ready() -> None:
+    following = EmbeddingModel("large", 1024)
+    ready = StoredEmbeddings(256, "small", following, is_ready=True)
+    (found,) = judge_embeddings(ready, 1024, "large")
+    assert (found.level, found.found) == (
+        "ok",
+        "large with 1024 dimensions, beside those of small: `memostream reembed finish` ends that",
+    )
+    (found,) = judge_embeddings(ready, 256, "small")
+    assert found.level == "ok"
+    (fault,) = judge_embeddings(StoredEmbeddings(256, "small", following), 1024, "large")
+    assert (fault.level, "are still being made" in fault.found) == ("failed", True)

@@ -142,14 +142,19 @@ async def test_tables_of_a_newer_memostream(installed: CommandLine, database_url
 async def test_embeddings_of_another_dimension(installed: CommandLine) -> None:
     fault = await only_fault(installed.with_variables(MEMOSTREAM_EMBEDDING__DIMENSION="128"))
     assert fault.found == "the database holds embeddings of 256 dimensions, embedding.dimension is 128"
-    assert fault.fix == "set embedding.dimension to 256, or choose another database"
+    assert (
+        fault.fix == "set embedding.dimension to 256, choose another database, or make others by `memostream reembed`"
+    )
 
 
 async def test_embeddings_of_another_model(installed: CommandLine, database_url: str) -> None:
     await execute(database_url, "UPDATE schema_info SET embedding_model = 'their-model'")
     fault = await only_fault(installed)
     assert "the database holds embeddings of their-model" in fault.found
-    assert fault.fix == "choose another database, or set embedding.model to their-model"
+    assert (
+        fault.fix
+        == "choose another database, make others by `memostream reembed`, or set embedding.model to their-model"
+    )
 
 
 async def test_users_who_wait_for_an_endpoint(installed: CommandLine, database_url: str) -> None:
