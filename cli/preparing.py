@@ -2,13 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from schemas.errors import InvalidRecord
 from schemas.identity import content_blob_id
-from schemas.records import DEFAULT_PROJECT_ID, Command, parse_record
+from schemas.records import Blob, Command, parse_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,48 +17,86 @@ class PreparedRecord:
 
     key: bytes
     value: bytes
+    record: Blob | Command
+
+
+class Ordinal(Protocol):
+    """How many records of the same first id came before in this input."""
+
+    def __call__(self, first_id: str, /) -> int: ...
 
 
 class Preparer:
     """Checks the records of one input and gives an id to those that have none.
 
-    The id follows from user, time, content and `ordinal`, the count of equal records before it in this input: the
-    same input always has the same ids, and a word that is said twice in it stays two records.
+    The id follows from user, time, content and the ordinal among equal records of this input: the same input always has
+    the same ids, and a word that is said twice in it stays two records. `project_id` and `user_id` are for records that
+    name none.
     """
 
-    def __init__(self, *, project_id: str | None, max_blob_bytes: int) -> None:
-        self._project_id = project_id
+    def __init__(
+        self,
+        *,
+        project_id: str | None,
+        max_blob_bytes: int,
+        user_id: str | None = None,
+        ordinal: Ordinal | None = None,
+    ) -> None:
+        self._owner = {
+            name: value for name, value in (("project_id", project_id), ("user_id", user_id)) if value is not None
+        }
         self._max_blob_bytes = max_blob_bytes
-        self._seen: Counter[str] = Counter()
+        self._ordinal = ordinal or _CountedInMemory()
 
     def prepare(self, line: bytes) -> PreparedRecord:
         """Raises InvalidRecord with the reason for which the buffer agent would park it."""
-        document = self._decoded(line)
-        if isinstance(document, dict) and self._project_id is not None:
-            document.setdefault("project_id", self._project_id)
+        return self.prepare_document(decoded_line(line))
+
+    def prepare_document(self, document: Any) -> PreparedRecord:
+        """The same for a line that is decoded already; a record without an id gets one in the document itself."""
+        if isinstance(document, dict):
+            for name, value in self._owner.items():
+                document.setdefault(name, value)
         record = parse_record(document)
         if record.id is None and not isinstance(record, Command):
-            project_id = document.get("project_id", DEFAULT_PROJECT_ID)
-            content = orjson.dumps(record.content(), option=orjson.OPT_SORT_KEYS)
-            created_at = "" if record.created_at is None else record.created_at.isoformat()
-            first = content_blob_id(project_id, record.user_id, created_at, content, 0)
-            ordinal = self._seen[first]
-            self._seen[first] += 1
-            document["id"] = content_blob_id(project_id, record.user_id, created_at, content, ordinal)
-        value = orjson.dumps(document)
-        if len(value) > self._max_blob_bytes:
-            raise InvalidRecord(
-                "too-large", f"the record has {len(value)} bytes, buffer.max_blob_bytes is {self._max_blob_bytes}"
-            )
-        return PreparedRecord(record.user_id.encode(), value)
-
-    def _decoded(self, line: bytes) -> Any:
+            document["id"] = self._derived_id(record)
         try:
-            return orjson.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InvalidRecord("invalid-utf8", f"byte {error.start} is no UTF-8") from None
-        except orjson.JSONDecodeError as error:
-            raise InvalidRecord("invalid-json", f"column {error.colno} is no JSON") from None
+            encoded = orjson.dumps(document)
+        except TypeError:
+            raise InvalidRecord("invalid-record", "it cannot be written as JSON") from None
+        if len(encoded) > self._max_blob_bytes:
+            raise InvalidRecord(
+                "too-large", f"the record has {len(encoded)} bytes, buffer.max_blob_bytes is {self._max_blob_bytes}"
+            )
+        return PreparedRecord(record.user_id.encode(), encoded, record)
+
+    def _derived_id(self, record: Blob) -> str:
+        content = orjson.dumps(record.content(), option=orjson.OPT_SORT_KEYS)
+        created_at = "" if record.created_at is None else record.created_at.isoformat()
+        described = (record.project_id, record.user_id, created_at, content)
+        first_id = content_blob_id(*described, 0)
+        ordinal = self._ordinal(first_id)
+        return content_blob_id(*described, ordinal) if ordinal else first_id
+
+
+class _CountedInMemory:
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def __call__(self, first_id: str, /) -> int:
+        ordinal = self._seen[first_id]
+        self._seen[first_id] += 1
+        return ordinal
+
+
+def decoded_line(line: bytes) -> Any:
+    """Raises InvalidRecord with reason `invalid-utf8` or `invalid-json`."""
+    try:
+        return orjson.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidRecord("invalid-utf8", f"byte {error.start} is no UTF-8") from None
+    except orjson.JSONDecodeError as error:
+        raise InvalidRecord("invalid-json", f"column {error.colno} is no JSON") from None
 
 
 def message_record(

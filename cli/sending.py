@@ -1,30 +1,22 @@
-"""Sends lines of JSON to `chat-messages`: idempotent, on the right partition, with a bounded number in flight."""
+"""Sends lines of JSON, each a record of `chat-messages`, from files, pipes and standard input."""
 
 import asyncio
 import os
 import stat
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-
-from cli.console import err, note, printable
 from cli.preparing import PreparedRecord, Preparer
+from cli.record_sender import progress_bar, record_sender
+from cli.refusals import Refusals
 from schemas.errors import ConfigurationError, InvalidRecord
 from schemas.settings import Settings
-from streams.clients import producer, translated
-from streams.topics import Topics, ensure_topics, partition_for
 
 CHUNK_BYTES: Final = 1 << 18
-MAX_IN_FLIGHT: Final = 5000
-LINGER_MS: Final = 5
-REFUSALS_SHOWN: Final = 20
 STDIN: Final = "-"
 
 
@@ -62,33 +54,19 @@ class Input:
 async def send_lines(settings: Settings, given: Input, *, project_id: str | None, quiet: bool) -> SendReport:
     """Send the good lines, name the bad ones on stderr. All that was sent is acknowledged when this returns."""
     preparer = Preparer(project_id=project_id, max_blob_bytes=settings.buffer.max_blob_bytes)
-    report = SendReport()
+    report, refusals = SendReport(), Refusals()
     started = time.monotonic()
-    partitions = await ensure_topics(settings.kafka, settings.buffer)
-    topic = Topics(settings.kafka.topic_prefix).chat_messages
-    async with producer(settings.kafka, linger_ms=LINGER_MS) as client:
-        in_flight: deque[asyncio.Future[object]] = deque()
-        with _progress(given.total_bytes, quiet=quiet) as (bar, task):
+    async with record_sender(settings) as sender:
+        with progress_bar(given.total_bytes, quiet=quiet) as (bar, task):
             async for batch in given.batches:
-                for record in _prepared(preparer, batch, report):
-                    with translated("sending"):
-                        future = await client.send(
-                            topic,
-                            key=record.key,
-                            value=record.value,
-                            partition=partition_for(record.key, partitions),
-                        )
-                        in_flight.append(future)
-                        if len(in_flight) >= MAX_IN_FLIGHT:
-                            await in_flight.popleft()
+                for record in _prepared(preparer, batch, refusals):
+                    await sender.send(record.key, record.value)
                     report.sent += 1
                 bar.update(task, advance=batch.bytes_read, sent=report.sent)
-            with translated("sending"):
-                for future in in_flight:
-                    await future
+            await sender.settle()
     report.seconds = time.monotonic() - started
-    if report.refused > REFUSALS_SHOWN:
-        note(f"and {report.refused - REFUSALS_SHOWN} more", style="red")
+    report.refused = refusals.count
+    refusals.note_rest()
     return report
 
 
@@ -174,20 +152,11 @@ async def _pipe_chunks(file: BinaryIO) -> AsyncIterator[bytes]:
         transport.close()
 
 
-def _prepared(preparer: Preparer, batch: Lines, report: SendReport) -> Iterator[PreparedRecord]:
+def _prepared(preparer: Preparer, batch: Lines, refusals: Refusals) -> Iterator[PreparedRecord]:
     for number, line in enumerate(batch.lines, start=batch.first):
         if not line.strip():
             continue
         try:
             yield preparer.prepare(line)
         except InvalidRecord as error:
-            report.refused += 1
-            if report.refused <= REFUSALS_SHOWN:
-                note(printable(f"{batch.source}:{number}: {error.reason}: {error.detail}"), style="red")
-
-
-@contextmanager
-def _progress(total_bytes: int | None, *, quiet: bool) -> Iterator[tuple[Progress, TaskID]]:
-    columns = (SpinnerColumn(), TextColumn("sending"), BarColumn(), TextColumn("{task.fields[sent]} records"))
-    with Progress(*columns, console=err(), transient=True, disable=quiet or not err().is_terminal) as bar:
-        yield bar, bar.add_task("sending", total=total_bytes, sent=0)
+            refusals.add(f"{batch.source}:{number}", error)
