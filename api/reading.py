@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.errors import ApiError
 from api.lines import profile_line
-from api.models.reading import ChosenProfileQuery, ContextQuery
+from api.models.reading import ChosenProfileQuery, ContextQuery, TopicQuery
 from api.packing import Budget, Language, Packed, pack
 from api.profile_filter import arrange, choose
 from api.question import embed_question
@@ -22,7 +22,7 @@ from extraction.reading import Said
 from schemas.errors import MemostreamError
 from schemas.memory import Embedding
 from storage.profile_as_of import read_entries_as_of
-from storage.recall import Entry, RecentGist, read_entries, read_recent_gists, read_similar_gists
+from storage.recall import Clock, Entry, RecentGist, read_entries, read_recent_gists, read_similar_gists
 
 # Gists that a context chooses from, and messages whose words it searches for; as in Memobase.
 MAX_GISTS: Final = 60
@@ -42,7 +42,7 @@ async def chosen_profile(scope: Scope, user_id: str, query: ChosenProfileQuery) 
     """The entries that a request asks for. Raises ApiError for parameters that are wrong."""
     topics, talk = filter_of(query), chats(query.chats_str)
     async with scope.connection() as connection:
-        entries = await read_as_of(connection, scope, user_id, query.as_of)
+        entries = await read_as_of(connection, scope, user_id, query)
     if talk:
         entries = await picked(scope, arrange(entries, topics), talk)
     wanted = replace(topics, top_k=query.topk, max_tokens=query.max_token_size)
@@ -108,11 +108,11 @@ async def spoken_language(scope: Scope, texts: Sequence[str]) -> Language:
     return "en" if all(text.isascii() for text in texts) else language_of(texts)
 
 
-async def read_as_of(connection: AsyncConnection, scope: Scope, user_id: str, as_of: datetime | None) -> list[Entry]:
-    """The profile of now, or as it was recorded at a time; in no order."""
-    if as_of is None:
+async def read_as_of(connection: AsyncConnection, scope: Scope, user_id: str, query: TopicQuery) -> list[Entry]:
+    """The profile of now, or as it was at a time; in no order."""
+    if query.as_of is None:
         return await read_entries(connection, scope.project_id, user_id)
-    return await read_entries_as_of(connection, scope.project_id, user_id, as_of)
+    return await read_entries_as_of(connection, scope.project_id, user_id, query.as_of, query.as_of_clock)
 
 
 async def _searched_for(scope: Scope, talk: Sequence[Said]) -> Embedding | None:
@@ -130,12 +130,13 @@ async def _recall(
 ) -> tuple[list[Entry], list[RecentGist]]:
     # Without a limit: the clock of a worker may be ahead of ours.
     until = query.as_of or _END
+    clock: Clock = "recorded" if query.as_of is None else query.as_of_clock
     since = _days_before(query.as_of or scope.gateway.now(), query.time_range_in_days)
     async with scope.connection() as connection:
-        entries = await read_as_of(connection, scope, user_id, query.as_of)
+        entries = await read_as_of(connection, scope, user_id, query)
         if vector is None:
             gists = await read_recent_gists(
-                connection, scope.project_id, user_id, since=since, until=until, limit=MAX_GISTS
+                connection, scope.project_id, user_id, since=since, until=until, limit=MAX_GISTS, clock=clock
             )
         else:
             gists = await read_similar_gists(
@@ -148,6 +149,7 @@ async def _recall(
                 until=until,
                 limit=MAX_GISTS,
                 embeds_by=scope.gateway.settings.embedding_model,
+                clock=clock,
             )
     return entries, gists
 

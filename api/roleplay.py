@@ -50,7 +50,7 @@ async def next_move(
         await _keep(scope, user_id, {"status": interest.status})
         return "continue", None
     async with scope.connection() as connection:
-        entries = await read_as_of(connection, scope, user_id, query.as_of)
+        entries = await read_as_of(connection, scope, user_id, query)
         earlier = await read_proposed_topics(connection, scope.project_id, user_id, MAX_EARLIER)
     lines = [
         profile_line(entry.topic, entry.sub_topic, entry.content)

@@ -1,15 +1,18 @@
 """Memory as it is put into prompts: few columns, prepared statements, never the vectors."""
 
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
-from sqlalchemy import Float, Integer, Table, Text, bindparam, case, func, select
+from sqlalchemy import Float, Integer, Select, Table, Text, bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.memory import Embedding
 from storage.tables import LIVE_GENERATION, gists, profiles, users
 from storage.vector_columns import VECTORS
+
+# Which of the two times of all that is remembered: when memory held it, or when it was said.
+Clock = Literal["recorded", "occurred"]
 
 
 class Entry(NamedTuple):
@@ -50,17 +53,6 @@ def of_live_user(table: Table) -> Any:
 
 # Built once: to build a statement takes longer than to run it.
 _ENTRIES: Final = select(*(profiles.c[name] for name in Entry._fields)).where(of_live_user(profiles))
-_RECENT_GISTS: Final = (
-    select(*(gists.c[name] for name in RecentGist._fields))
-    .where(
-        of_live_user(gists),
-        gists.c.recorded_at > bindparam("since"),
-        gists.c.recorded_at <= bindparam("until"),
-    )
-    # The gists of one event have one time: the last said comes first, as among events.
-    .order_by(gists.c.recorded_at.desc(), gists.c.event_id, gists.c.number.desc())
-    .limit(bindparam("limit"))
-)
 # Looked up in the snapshot in which the vectors are read, for they may change places.
 _OWN_VECTOR: Final = case(
     {name: gists.c[name] for name in VECTORS},
@@ -69,17 +61,28 @@ _OWN_VECTOR: Final = case(
     ).scalar_subquery(),
 )
 _SIMILARITY: Final = 1 - _OWN_VECTOR.cosine_distance(bindparam("vector"))
-_SIMILAR_GISTS: Final = (
-    select(*(gists.c[name] for name in RecentGist._fields))
-    .where(
-        of_live_user(gists),
-        gists.c.recorded_at > bindparam("since"),
-        gists.c.recorded_at <= bindparam("until"),
-        bindparam("threshold", type_=Float) < _SIMILARITY,
+
+
+def _gists(clock: Clock) -> Select[Any]:
+    moment = gists.c[f"{clock}_at"]
+    return (
+        select(*(gists.c[name] for name in RecentGist._fields))
+        .where(of_live_user(gists), moment > bindparam("since"), moment <= bindparam("until"))
+        .limit(bindparam("limit"))
     )
+
+
+# The gists of one event have one time: the last said comes first, as among events.
+_RECENT_GISTS: Final = {
+    clock: _gists(clock).order_by(gists.c[f"{clock}_at"].desc(), gists.c.event_id, gists.c.number.desc())
+    for clock in get_args(Clock)
+}
+_SIMILAR_GISTS: Final = {
+    clock: _gists(clock)
+    .where(bindparam("threshold", type_=Float) < _SIMILARITY)
     .order_by(_SIMILARITY.desc(), gists.c.gist_id)
-    .limit(bindparam("limit"))
-)
+    for clock in get_args(Clock)
+}
 
 
 async def read_entries(connection: AsyncConnection, project_id: str, user_id: str) -> list[Entry]:
@@ -89,11 +92,18 @@ async def read_entries(connection: AsyncConnection, project_id: str, user_id: st
 
 
 async def read_recent_gists(
-    connection: AsyncConnection, project_id: str, user_id: str, *, since: datetime, until: datetime, limit: int
+    connection: AsyncConnection,
+    project_id: str,
+    user_id: str,
+    *,
+    since: datetime,
+    until: datetime,
+    limit: int,
+    clock: Clock = "recorded",
 ) -> list[RecentGist]:
-    """Gists recorded after `since` and not after `until`, the newest first."""
+    """Gists whose time is after `since` and not after `until`, the newest first."""
     parameters = {"project_id": project_id, "user_id": user_id, "since": since, "until": until, "limit": limit}
-    return [RecentGist._make(row) for row in await connection.execute(_RECENT_GISTS, parameters)]
+    return [RecentGist._make(row) for row in await connection.execute(_RECENT_GISTS[clock], parameters)]
 
 
 async def read_similar_gists(
@@ -107,6 +117,7 @@ async def read_similar_gists(
     until: datetime,
     limit: int,
     embeds_by: str | None = None,
+    clock: Clock = "recorded",
 ) -> list[RecentGist]:
     """Gists of that time whose cosine with the vector is above `threshold`, the most similar first.
 
@@ -123,4 +134,4 @@ async def read_similar_gists(
         "until": until,
         "limit": limit,
     }
-    return [RecentGist._make(row) for row in await connection.execute(_SIMILAR_GISTS, parameters)]
+    return [RecentGist._make(row) for row in await connection.execute(_SIMILAR_GISTS[clock], parameters)]

@@ -29,7 +29,12 @@ class TopicQuery(BaseModel):
         examples=['{"interest": 3}'],
     )
     as_of: QueryTime | None = Field(
-        None, description="Memory as it was recorded at this time.", examples=["2026-11-20T10:00:00Z"]
+        None, description="Memory as it was at this time.", examples=["2026-11-20T10:00:00Z"]
+    )
+    as_of_clock: Literal["recorded", "occurred"] = Field(
+        "recorded",
+        description="Of as_of: `recorded` is what memory held then, `occurred` what had been said by then, also where "
+        "it was sent later, as in a backfill.",
     )
 
 

@@ -25,8 +25,9 @@ async def test_every_user_has_facts_events_and_gists_and_each_statement_a_plan(d
     async with engine.connect() as connection:
         for number in range(SIZE.users):
             assert len(await read_entries(connection, PROJECT_ID, user_id(number))) == SIZE.facts
-            times = {"since": LONG_AGO, "until": datetime.now(UTC)}
-            gists = await read_recent_gists(connection, PROJECT_ID, user_id(number), **times, limit=100)
+            gists = await read_recent_gists(
+                connection, PROJECT_ID, user_id(number), since=LONG_AGO, until=datetime.now(UTC), limit=100
+            )
             assert len(gists) == SIZE.gists
         counts = (await connection.execute(select(users.c.profile_count, users.c.event_count))).all()
     await engine.dispose()
