@@ -12,6 +12,7 @@ from cli.commands import (
     dead_letters,
     doctor,
     flush,
+    ingest,
     ingest_check,
     inspect,
     memory,
@@ -45,8 +46,8 @@ app = typer.Typer(
 )
 
 for group in (
-    *(run_system, run_gateway, send, memory, why, flush, inspect, usage, publish_snapshot, project, ingest_check),
-    *(transfer, replay, dead_letters, reembed, doctor, schema),
+    *(run_system, run_gateway, send, ingest, memory, why, flush, inspect, usage, publish_snapshot, project),
+    *(ingest_check, transfer, replay, dead_letters, reembed, doctor, schema),
 ):
     group.register(app)
 

@@ -26,6 +26,9 @@ from schemas.mapping_fields import (
 )
 from schemas.records import BLOB_TYPES, DEFAULT_PROJECT_ID, Blob
 
+# The id of an item by its place in what `each` yielded.
+BlobId = Callable[[int | None], str]
+
 _BLOB: Final[TypeAdapter[Any]] = TypeAdapter(Blob)
 # The field of a message in the record, and the expression that it comes from.
 _MESSAGE_FIELDS: Final = {"created_at": "message_created_at"}
@@ -65,9 +68,9 @@ class MappedRecord:
 
 
 def map_document(
-    document: Mapping[str, Any], mapping: CompiledSource, blob_id: Callable[[int | None], str], max_blob_bytes: int
+    document: Mapping[str, Any], mapping: CompiledSource, blob_id: BlobId | None, max_blob_bytes: int
 ) -> MappedRecord:
-    """The blobs of one record; `blob_id` gives the id of the item where none is mapped.
+    """The blobs of one record; `blob_id` gives the id of the item where none is mapped, None leaves it out.
 
     An item that fails takes no other with it.
     """
@@ -107,14 +110,14 @@ def _map_item(
     document: Mapping[str, Any],
     mapping: CompiledSource,
     item: int | None,
-    blob_id: Callable[[int | None], str],
+    blob_id: BlobId | None,
     room: Room,
 ) -> Blob | None:
     """The blob, or None if all its messages are left out; raises Refused."""
     defaults = mapping.source.defaults
     envelope: dict[str, Any] = {"user_id": required_text(mapping, "user_id", document)}
     envelope["project_id"] = text_or_none(mapping, "project_id", document) or defaults.project_id or DEFAULT_PROJECT_ID
-    envelope["id"] = text_or_none(mapping, "id", document) or blob_id(item)
+    envelope["id"] = text_or_none(mapping, "id", document) or (None if blob_id is None else blob_id(item))
     envelope["session_id"] = text_or_none(mapping, "session_id", document) or defaults.session_id
     envelope["created_at"] = time_text(mapping, "created_at", document)
     fields = search(mapping, "fields", document)

@@ -29,7 +29,8 @@ def check_id(value: str) -> str:
     return value
 
 
-def _check_project_id(value: str) -> str:
+def check_project_id(value: str) -> str:
+    """As check_id, for a project."""
     if "/" in value:
         raise ValueError("must not hold a slash, for `project/user` names one user on the change topics")
     return check_id(value)
@@ -78,7 +79,7 @@ _ID_SCHEMA: Final = {"minLength": 1, "maxLength": MAX_ID_BYTES}
 Long = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Identifier = Annotated[str, AfterValidator(check_id), Field(json_schema_extra=_ID_SCHEMA)]
 ProjectId = Annotated[
-    str, AfterValidator(_check_project_id), Field(json_schema_extra={**_ID_SCHEMA, "pattern": "^[^/]+$"})
+    str, AfterValidator(check_project_id), Field(json_schema_extra={**_ID_SCHEMA, "pattern": "^[^/]+$"})
 ]
 Fields = Annotated[dict[str, Any], AfterValidator(_check_depth)]
 Version = Annotated[

@@ -245,17 +245,20 @@ class _Document:
             raise ConfigurationError("configuration: " + "; ".join(problems))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
+def read_yaml(path: Path) -> Any:
+    """Raises ConfigurationError that names the file, and the place where it is no YAML."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "unknown place"
         raise ConfigurationError(f"{path} is no YAML ({where})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document = read_yaml(path) if path.exists() else None
     if document is None:
         return {}
     if not isinstance(document, dict):

@@ -22,6 +22,7 @@ COMMANDS = [
     "worker",
     "migrate",
     "send",
+    "ingest",
     "watch",
     "profile",
     "events",
@@ -31,7 +32,7 @@ COMMANDS = [
     "usage",
     "schema",
 ]
-PRINTS_DATA = ["migrate", "send", "watch", "profile", "events", "why", "flush", "audit", "usage", "schema"]
+PRINTS_DATA = ["migrate", "send", "ingest", "watch", "profile", "events", "why", "flush", "audit", "usage", "schema"]
 
 
 def help_of(*arguments: str) -> str:
@@ -71,7 +72,8 @@ def test_help_imports_no_client_of_kafka_or_postgres() -> None:
         "from cli.main import run\n"
         "try: run()\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('aiokafka', 'sqlalchemy', 'faust', 'openai', 'pydantic_settings') if m in sys.modules])"
+        "heavy = ('aiokafka', 'sqlalchemy', 'faust', 'openai', 'pydantic_settings', 'ijson')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,1 @@
+"""Backfill from files: what `memostream ingest` does."""
