@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agents.dependencies import ExtractionDeps
 from agents.faults import UserKey
 from agents.settling import Settler, reason_of
-from agents.user_queues import batch_size
+from agents.user_queues import BatchLimits, batch_size
 from schemas.errors import RetryLater
 from storage.errors import translated
 from storage.holding import BUDGET, HeldRecord, due, make_due, read_held, release, renew, reschedule
@@ -124,8 +124,7 @@ class HoldTimer:
         with translated("reading held windows"):
             async with self._deps.engine.connect() as connection:
                 held = await read_held(connection, *user, LOOK_AHEAD)
-        limit_tokens = self._deps.buffer.max_chat_blob_buffer_process_token_size
-        return held[: batch_size([item.record for item in held], limit_tokens)]
+        return held[: batch_size([item.record for item in held], BatchLimits.of(self._deps.buffer))]
 
     async def _apply(self, user: UserKey, batch: list[HeldRecord], attempts: int) -> None:
         async def release_them(connection: AsyncConnection) -> None:

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from agents.dependencies import ExtractionDeps
 from agents.holds import HoldTimer
 from agents.settling import Settler
-from agents.user_queues import Delivery, QueueLimits, UserQueues
+from agents.user_queues import BatchLimits, Delivery, QueueLimits, UserQueues
 from schemas.windows import Position, decode_window
 from streams.stopping import FAREWELL_S
 from streams.tracker import Partition, PrefixTracker
@@ -53,7 +53,7 @@ class Intake:
                 records_per_user=deps.extraction.max_pending_windows_per_user,
                 bytes=deps.extraction.max_pending_bytes,
                 bytes_per_user=deps.extraction.max_pending_bytes // USERS_AT_LEAST,
-                batch_tokens=deps.buffer.max_chat_blob_buffer_process_token_size,
+                batch=BatchLimits.of(deps.buffer),
                 surplus_bytes=deps.extraction.max_surplus_bytes,
             ),
         )

@@ -4,8 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from agents.faults import UserKey
+from schemas.settings import BufferSettings
 from schemas.windows import Position, Window, WindowCommand, decode_window
 from streams.stopping import FAREWELL_S
 from streams.tracker import Partition, Ticket
@@ -35,8 +37,20 @@ class Surplus:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much is extracted together: tokens, and how long the user may have been silent in between."""
+
+    tokens: int
+    silence_ms: int
+
+    @classmethod
+    def of(cls, settings: BufferSettings) -> Self:
+        return cls(settings.max_chat_blob_buffer_process_token_size, int(settings.buffer_flush_interval_s * 1000))
+
+
+@dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """Decoded records that are not finished, tokens of windows that are extracted together, and bytes of surplus.
+    """Decoded records that are not finished, what of them goes together, and bytes of surplus.
 
     Bytes are those of the records as they lie in Kafka.
     """
@@ -45,7 +59,7 @@ class QueueLimits:
     records_per_user: int
     bytes: int
     bytes_per_user: int
-    batch_tokens: int
+    batch: BatchLimits
     surplus_bytes: int
 
 
@@ -53,8 +67,12 @@ class QueueLimits:
 Settle = Callable[[Sequence[Delivery], asyncio.Event], Awaitable[bool]]
 
 
-def batch_size(records: Sequence[Window | WindowCommand], limit_tokens: int) -> int:
-    """How many records from the front go together: one command, or windows of one blob type up to the limit."""
+def batch_size(records: Sequence[Window | WindowCommand], limits: BatchLimits) -> int:
+    """How many records from the front go together: one command, or windows of one blob type within the limits.
+
+    What lies months apart, as in a backfill, would otherwise become one event of one day, and what was known in between
+    would never have been known.
+    """
     if not records:
         return 0
     first = records[0]
@@ -62,14 +80,20 @@ def batch_size(records: Sequence[Window | WindowCommand], limit_tokens: int) -> 
         return 1
     tokens = first.token_count
     seen = {first.window_id}
+    before = first
     for size, record in enumerate(records[1:], start=1):
         if not isinstance(record, Window) or record.blob_type != first.blob_type or record.window_id in seen:
             return size
         tokens += record.token_count
-        if tokens > limit_tokens:
+        if tokens > limits.tokens or _silence_ms(before, record) > limits.silence_ms:
             return size
         seen.add(record.window_id)
+        before = record
     return len(records)
+
+
+def _silence_ms(before: Window, after: Window) -> int:
+    return after.units[0].occurred_at_ms - max(unit.occurred_at_ms for unit in before.units)
 
 
 @dataclass(slots=True)
@@ -173,7 +197,7 @@ class UserQueues:
     async def _run(self, user: UserKey, queue: _UserQueue) -> None:
         while queue.waiting:
             records = [delivery.record for delivery in queue.waiting]
-            queue.running = batch_size(records, self._limits.batch_tokens)
+            queue.running = batch_size(records, self._limits.batch)
             batch = [queue.waiting.popleft() for _ in range(queue.running)]
             if await self._settle(batch, queue.full):
                 self._finished(batch)

@@ -6,13 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from agents.user_queues import Delivery, QueueLimits, UserQueues, batch_size
+from agents.user_queues import BatchLimits, Delivery, QueueLimits, UserQueues, batch_size
 from schemas.windows import Window, WindowCommand
 from streams.tracker import PrefixTracker
 from tests.support.extracting import chat_window, command, unit, window, window_position
 
+BATCH = BatchLimits(tokens=1000, silence_ms=1000)
 LIMITS = QueueLimits(
-    records=100, records_per_user=50, bytes=1 << 20, bytes_per_user=1 << 20, batch_tokens=10, surplus_bytes=0
+    records=100,
+    records_per_user=50,
+    bytes=1 << 20,
+    bytes_per_user=1 << 20,
+    batch=BatchLimits(tokens=10, silence_ms=1000),
+    surplus_bytes=0,
 )
 
 
@@ -80,7 +86,7 @@ async def test_windows_of_different_users_run_side_by_side_and_finish_in_any_ord
 
 
 async def test_windows_that_wait_behind_a_slow_one_are_extracted_together_up_to_the_limit() -> None:
-    bench = Bench(replace(LIMITS, batch_tokens=30))
+    bench = Bench(replace(LIMITS, batch=BatchLimits(tokens=30, silence_ms=1000)))
     for offset in range(6):
         bench.add(offset, chat_window(f"blob{offset}"))
     await turns()
@@ -91,20 +97,29 @@ async def test_windows_that_wait_behind_a_slow_one_are_extracted_together_up_to_
 
 def test_a_command_is_a_barrier() -> None:
     first, second, third = chat_window("a"), command(), chat_window("b")
-    assert batch_size([first, second, third], 1000) == 1
-    assert batch_size([second, third], 1000) == 1
+    assert batch_size([first, second, third], BATCH) == 1
+    assert batch_size([second, third], BATCH) == 1
+
+
+def test_windows_before_and_behind_a_long_silence_are_not_extracted_together() -> None:
+    near, far = chat_window("b", offset=1000), chat_window("c", offset=2001)
+    assert batch_size([chat_window("a"), near, chat_window("d", offset=2000)], BATCH) == 3
+    assert batch_size([chat_window("a"), near, far], BATCH) == 2
+    # By the last that was said, and what is late was said before.
+    long = window(unit("a"), unit("b", offset=5000), unit("c", offset=100))
+    assert batch_size([long, chat_window("d", offset=6000), chat_window("e", offset=0)], BATCH) == 3
 
 
 def test_windows_of_another_blob_type_are_not_extracted_together() -> None:
-    assert batch_size([chat_window("a"), window(unit("d", "text", blob_type="doc"))], 1000) == 1
+    assert batch_size([chat_window("a"), window(unit("d", "text", blob_type="doc"))], BATCH) == 1
 
 
 def test_a_window_that_came_twice_is_not_extracted_with_itself() -> None:
-    assert batch_size([chat_window("a"), chat_window("b"), chat_window("a")], 1000) == 2
+    assert batch_size([chat_window("a"), chat_window("b"), chat_window("a")], BATCH) == 2
 
 
 def test_a_window_above_the_limit_goes_alone() -> None:
-    assert batch_size([window(unit("a", "1", tokens=5000)), chat_window("b")], 1000) == 1
+    assert batch_size([window(unit("a", "1", tokens=5000)), chat_window("b")], BATCH) == 1
 
 
 async def test_the_reader_goes_on_to_others_when_a_user_has_too_many_windows() -> None:
@@ -250,4 +265,4 @@ async def test_stopping_cancels_what_takes_too_long_without_finishing_it() -> No
 
 @pytest.mark.parametrize("records", [[], [chat_window("a")]])
 def test_a_batch_never_exceeds_what_waits(records: list[Window | WindowCommand]) -> None:
-    assert batch_size(records, 1000) == len(records)
+    assert batch_size(records, BATCH) == len(records)
