@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -328,6 +329,34 @@ async def test_memory_can_be_read_as_it_was(engine: AsyncEngine, client: httpx.A
     (now,) = (await asked(client, "profile/ann"))["profiles"]
     (then,) = (await asked(client, "profile/ann", as_of="2026-03-04T00:00:00Z"))["profiles"]
     assert then == now
+
+
+async def test_memory_can_be_read_by_when_things_were_said(engine: AsyncEngine, client: httpx.AsyncClient) -> None:
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    for number, company in enumerate(("Acme", "Globex")):
+        said_at = first + timedelta(days=60 * number)
+        memory = update(change("company", "Acme" if number else None, company), gists=[f"Ann began at {company}"])
+        dated = replace(
+            memory,
+            changes=tuple(replace(item, occurred_at=said_at) for item in memory.changes),
+            extraction=replace(
+                memory.extraction, gists=tuple(replace(gist, occurred_at=said_at) for gist in memory.extraction.gists)
+            ),
+        )
+        wanted = application(window(unit(f"b{number}", number)), read_revision=number, memory=dated)
+        await apply_once(engine, wanted, NOW)
+    seen = {}
+    for clock, day in (("occurred", 0), ("occurred", 30), ("occurred", 90), ("recorded", 90)):
+        query = {"as_of": (first + timedelta(days=day)).isoformat(), "as_of_clock": clock}
+        profile = await asked(client, "profile/ann", **query)
+        context = await asked(client, "context/ann", **query, format="json")
+        seen[clock, day] = (contents(profile), [event["content"].split(" [")[0] for event in context["events"]])
+    assert seen == {
+        ("occurred", 0): (["Acme"], ["Ann began at Acme"]),
+        ("occurred", 30): (["Acme"], ["Ann began at Acme"]),
+        ("occurred", 90): (["Globex"], ["Ann began at Globex", "Ann began at Acme"]),
+        ("recorded", 90): ([], []),
+    }
 
 
 @pytest.fixture
