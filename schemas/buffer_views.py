@@ -51,10 +51,12 @@ class BufferView(WireModel):
     All records below `next_offset` are decided, by transactions that no other worker can undo. `blobs` is complete,
     the oldest first. `closed` and `parked` (the oldest first, too) are what this owner remembers: a new owner begins
     with none, so what is in neither of the three is to be looked up in Postgres.
+    `is_purged` where the owner's copy on disk holds nothing any more that a forget below `next_offset` has removed.
     """
 
     partition: int
     next_offset: int
+    is_purged: bool = True
     blobs: tuple[BufferedBlob, ...] = ()
     closed: tuple[ClosedWindow, ...] = ()
     parked: tuple[ParkedRecord, ...] = ()

@@ -15,7 +15,7 @@ from schemas.records import Command
 from schemas.settings import BufferSettings, KafkaSettings
 from schemas.tracing import consuming
 from streams.buffer_codec import HeadKey
-from streams.buffer_memory import BufferMemory, User
+from streams.buffer_memory import BufferMemory, Forgotten, User
 from streams.buffer_state import PartitionState
 from streams.buffer_store import PartitionStore
 from streams.buffer_views import buffered_blobs
@@ -30,6 +30,10 @@ from streams.windowing import Head, tail_deadline_ms
 
 # Tails of one check go into one transaction.
 MAX_TAILS_PER_CHECK = 500
+# A copy on disk is made anew after a forget, and the partition stands still for so long: at most a part of the time.
+PURGE_PAUSES = 10
+# The disk may have no room for two copies.
+PURGE_RETRY_S = 60.0
 # Deadlines of users who have nothing buffered any more stay for a while, up to as many as there are others, and these.
 MAX_STALE_DEADLINES = 1000
 
@@ -69,10 +73,14 @@ class BufferOwner(PartitionOwner):
         self._committed_offset = 0
         self._memory = BufferMemory()
         self._moved = asyncio.Event()
+        self._purge_due = False
+        self._purge_at_s = 0.0
 
     async def open(self) -> None:
         await super().open()
         await self._catch_up()
+        # Forgets may have passed while the copy lay here, and nothing in it tells which.
+        self._purge_due = not self._store.is_clean_at(self._committed_offset)
         self._state = PartitionState(self._store)
         at_ms = now_ms()
         for key in self._state.heads:
@@ -102,6 +110,7 @@ class BufferOwner(PartitionOwner):
         return BufferView(
             partition=self.place.partition,
             next_offset=self._committed_offset,
+            is_purged=not self._purge_due,
             blobs=buffered_blobs(self._store, user),
             closed=self._memory.closed(user),
             parked=self._memory.parked(user),
@@ -128,10 +137,12 @@ class BufferOwner(PartitionOwner):
         with self._metrics.transaction(effects.counts, self._about, effects.traces):
             changelog_end = await self._transactions.commit(effects.outgoing, next_offset, state.pending)
         # Nothing is awaited between the broker's answer and this write, so a revocation cannot come between.
-        if changelog_end is not None:
-            state.commit(changelog_end)
         if next_offset is not None:
             self._committed_offset = next_offset
+        if any(isinstance(outcome, Forgotten) for outcome in effects.outcomes):
+            self._purge_due = self._purge_due or not self._store.is_clean_at(self._committed_offset)
+        if changelog_end is not None:
+            state.commit(changelog_end, None if self._purge_due else self._committed_offset)
         for outcome in effects.outcomes:
             self._memory.remember(outcome)
         self._moved.set()
@@ -140,6 +151,8 @@ class BufferOwner(PartitionOwner):
     async def _check(self, now_ms: int) -> None:
         """Send a flush command for each user whose time is up; it does nothing if a later blob came meanwhile."""
         state = self._owned_state()
+        if self._purge_due and asyncio.get_running_loop().time() >= self._purge_at_s:
+            await self._purge()
         self._drop_stale_deadlines(state)
         effects = Effects()
         while self._deadlines and self._deadlines[0][0] <= now_ms and len(effects.outgoing) < MAX_TAILS_PER_CHECK:
@@ -156,6 +169,25 @@ class BufferOwner(PartitionOwner):
         if effects.outgoing:
             await self._send(state, effects, None)
             log.debug("buffer.tails_flushed", partition=self.place.partition, users=len(effects.outgoing))
+
+    async def _purge(self) -> None:
+        """Leave nothing on disk of what was removed; nobody writes meanwhile, for whoever would is waiting here."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            is_copied = await asyncio.to_thread(self._store.copy_live)
+        # rocksdict raises bare Exception subclasses. The copy goes on as it is, and is made anew later.
+        except Exception as error:  # noqa: BLE001
+            log.warning("buffer.purge_put_off", partition=self.place.partition, error=type(error).__name__)
+            self._purge_at_s = loop.time() + PURGE_RETRY_S
+            return
+        if not is_copied:
+            return
+        self._store.take_copy(self._committed_offset)
+        self._purge_due = False
+        took_s = loop.time() - began_s
+        self._purge_at_s = loop.time() + PURGE_PAUSES * took_s
+        log.info("buffer.purged", partition=self.place.partition, duration_s=round(took_s, 3))
 
     def _drop_stale_deadlines(self, state: PartitionState) -> None:
         """Of users whose windows have closed: a deadline may be an hour away, and by then many have come and gone."""
@@ -187,15 +219,19 @@ class BufferOwner(PartitionOwner):
                 end = (await reader.end_offsets([position]))[position]
                 begin = (await reader.beginning_offsets([position]))[position]
                 start = self._store.next_offset
+                is_clean = self._store.is_clean_at(self._committed_offset)
                 if start is None or not begin <= start <= end:
                     self._store.destroy()
                     start = begin
+                    is_clean = False
                 reader.seek(position, start)
                 # Ended by position, not by the last record: a transaction's marker is an offset without a record.
                 while await reader.position(position) < end:
                     batches = await reader.getmany(position, timeout_ms=200, max_records=10_000)
                     changes = {record.key: record.value for record in batches.get(position, ())}
-                    self._store.write(changes, await reader.position(position))
+                    is_clean = is_clean and not changes
+                    clean_offset = self._committed_offset if is_clean else None
+                    self._store.write(changes, await reader.position(position), clean_offset)
                     self._metrics.moved += 1
         log.info("buffer.changelog_read", partition=self.place.partition, first_offset=start, next_offset=end)
 

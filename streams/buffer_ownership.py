@@ -1,6 +1,8 @@
 """How partitions of `chat-messages` are owned: their policy, and where their local copies lie."""
 
+import shutil
 from collections.abc import Collection
+from pathlib import Path
 
 from aiokafka import TopicPartition
 
@@ -18,7 +20,7 @@ from streams.windowing import WindowPolicy
 
 
 class BufferOwnerFactory:
-    """Keeps memory stores over a rebalance, so that only what is new of the changelog is read."""
+    """Keeps the stores of partitions that stay over a rebalance, so that only what is new of the changelog is read."""
 
     def __init__(
         self,
@@ -42,6 +44,13 @@ class BufferOwnerFactory:
     def keep_only(self, places: Collection[TopicPartition]) -> None:
         wanted = {place.partition for place in places}
         self._memory_stores = {p: store for p, store in self._memory_stores.items() if p in wanted}
+        if self._buffer.store == "memory":
+            return
+        # Nobody would take out of them what a forget removes.
+        names = {_folder_name(partition) for partition in wanted}
+        for folder in self._folder().iterdir():
+            if folder.is_dir() and folder.name not in names:
+                shutil.rmtree(folder)
 
     def new_owner(self, place: TopicPartition, on_lost: OnLost) -> BufferOwner:
         context = BufferContext(
@@ -63,6 +72,13 @@ class BufferOwnerFactory:
     def _open_store(self, partition: int) -> PartitionStore:
         if self._buffer.store == "memory":
             return self._memory_stores.setdefault(partition, MemoryPartitionStore())
+        return RocksPartitionStore(self._folder() / _folder_name(partition))
+
+    def _folder(self) -> Path:
         if self._slot is None:
             self._slot = StoreSlot.claim(self._buffer.data_dir / self._group)
-        return RocksPartitionStore(self._slot.folder / f"partition-{partition}")
+        return self._slot.folder
+
+
+def _folder_name(partition: int) -> str:
+    return f"partition-{partition}"

@@ -80,9 +80,12 @@ class PartitionState:
         keys = (HeadKey(project_id, user_id, blob_type) for blob_type in blob_types)
         return [key for key in keys if key in self._heads]
 
-    def commit(self, next_offset: int) -> None:
-        """Hand the pending changes to the store; `next_offset` follows the last changelog record of them."""
-        self._store.write(self.pending, next_offset)
+    def commit(self, next_offset: int, clean_offset: int | None = None) -> None:
+        """Hand the pending changes to the store; `next_offset` follows the last changelog record of them.
+
+        `clean_offset` as `PartitionStore.write` takes it.
+        """
+        self._store.write(self.pending, next_offset, clean_offset)
         self.pending = {}
         self.touched = set()
 

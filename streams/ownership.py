@@ -69,9 +69,9 @@ class PartitionOwners:
     async def open(self, places: Collection[TopicPartition], generation: int) -> None:
         """Own exactly these partitions; returns when all are fenced and loaded. Waits while the broker is away."""
         self.revoke_all()
-        self._factory.keep_only(places)
-        # The stores of former owners must be closed before they are opened again.
+        # The stores of former owners must be closed before they are opened again, or deleted.
         await self._await_released()
+        self._factory.keep_only(places)
         await asyncio.gather(*(self._open_one(place) for place in sorted(places)))
         self._generation = generation
         for owner in self._owners.values():

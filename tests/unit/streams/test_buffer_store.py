@@ -116,3 +116,76 @@ def test_a_rocksdb_copy_that_may_have_missed_tombstones_is_discarded(tmp_path: P
     again = RocksPartitionStore(tmp_path / "p")
     assert again.next_offset == (42 if kept else None)
     assert len(dict(again.items())) == (2 if kept else 0)
+
+
+def files_with(folder: Path, text: bytes) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
+
+
+def test_a_copy_holds_the_same_and_knows_that_it_is_clean(store: PartitionStore) -> None:
+    store.write({b"a": b"1", b"b": b"2"}, 10, 7)
+    store.write({b"a": None}, 12)
+    assert store.copy_live()
+    store.take_copy(9)
+    assert dict(store.items()) == {b"b": b"2"}
+    assert store.next_offset == 12
+    assert store.is_clean_at(9)
+    store.write({b"c": b"3"}, 13, 10)
+    assert dict(store.items()) == {b"b": b"2", b"c": b"3"}
+    assert store.is_clean_at(10)
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["in the log", "in a table"])
+def test_a_copy_leaves_nothing_on_disk_of_what_was_removed(tmp_path: Path, flushed: bool) -> None:
+    store = RocksPartitionStore(tmp_path / "p")
+    store.write({b'["p","frank","chat",0]': b"I live in Lyon", b'["p","ann","chat",0]': b"I live in Oslo"}, 42)
+    if flushed:
+        store._database.flush()
+    store.write({b'["p","frank","chat",0]': None}, 43)
+    assert files_with(tmp_path, b"frank")
+    assert store.copy_live()
+    store.take_copy(5)
+    assert files_with(tmp_path, b"frank") == []
+    assert files_with(tmp_path, b"Lyon") == []
+    assert dict(store.items()) == {b'["p","ann","chat",0]': b"I live in Oslo"}
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_rocksdb_copy_is_clean_only_where_it_was_written_so(tmp_path: Path) -> None:
+    filled(tmp_path / "p")
+    first = RocksPartitionStore(tmp_path / "p")
+    assert not first.is_clean_at(0)
+    first.write({b"a": b"1"}, 43, 8)
+    first.close()
+    again = RocksPartitionStore(tmp_path / "p")
+    assert again.is_clean_at(8)
+    assert not again.is_clean_at(9)
+    again.write({b"a": b"2"}, 44)
+    assert not again.is_clean_at(8)
+
+
+def test_a_rocksdb_copy_of_a_former_version_is_read_and_not_clean(tmp_path: Path) -> None:
+    first = RocksPartitionStore(tmp_path / "p")
+    first._database[META_KEY] = b"42 %d" % int(time.time() * 1000)
+    first.close()
+    again = RocksPartitionStore(tmp_path / "p")
+    assert again.next_offset == 42
+    assert not again.is_clean_at(0)
+
+
+def test_what_a_kill_leaves_of_a_copy_goes_at_the_next_start(tmp_path: Path) -> None:
+    killed = RocksPartitionStore(tmp_path / "p")
+    killed.write({b"a": b"1"}, 1)
+    assert killed.copy_live()
+    killed._database.close()
+    again = RocksPartitionStore(tmp_path / "p")
+    assert dict(again.items()) == {b"a": b"1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_store_that_is_closed_is_not_copied_any_more(tmp_path: Path) -> None:
+    store = RocksPartitionStore(tmp_path / "p")
+    store.write({b"a": b"1"}, 1)
+    store.close()
+    assert not store.copy_live()
+    assert not (tmp_path / "p.copy").exists()
