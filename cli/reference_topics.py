@@ -96,7 +96,7 @@ def _settings(topic: TopicDeclaration) -> str:
 
 
 def _in_words(name: str, value: str) -> str:
-    if name in ("retention.ms", "delete.retention.ms"):
+    if name in ("retention.ms", "delete.retention.ms", "max.compaction.lag.ms"):
         return " (for ever)" if int(value) < 0 else f" ({int(value) / DAY_MS:g} days)"
     return f" ({int(value) / MIB:.3g} MiB)" if name == "max.message.bytes" else ""
 

@@ -52,6 +52,10 @@ class KafkaSettings(Section):
         30 * 24 * 3600 * 1000, description="The same of profile-updated and event-updated."
     )
     dead_letters_retention_ms: int = Field(-1, description="The same of dead-letters.")
+    compaction_lag_ms: PositiveInt = Field(
+        24 * 3600 * 1000,
+        description="How long profiles and the changelog may keep what a newer record has replaced or removed.",
+    )
     session_timeout_s: PositiveFloat = Field(
         8.0, description="The partitions of a worker that was killed stand still for this long."
     )

@@ -16,7 +16,13 @@ DOCUMENT_ID: Final = f"urn:memostream:asyncapi:v{VERSION}"
 BINDING_VERSION: Final = "0.5.0"
 LINE_CHARACTERS: Final = 120
 # Settings of a topic that AsyncAPI's binding wants as numbers.
-_NUMBERS: Final = ("retention.ms", "delete.retention.ms", "max.message.bytes", "min.insync.replicas")
+_NUMBERS: Final = (
+    "retention.ms",
+    "delete.retention.ms",
+    "max.compaction.lag.ms",
+    "max.message.bytes",
+    "min.insync.replicas",
+)
 
 DESCRIPTION: Final = """\
 Long-term memory for LLM applications, as a stream processor on Kafka.

@@ -110,6 +110,8 @@ def declarations(kafka: KafkaSettings, buffer: BufferSettings) -> tuple[TopicDec
         "cleanup.policy": "compact",
         "max.message.bytes": wide_bytes,
         "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
+        # Else a value that a tombstone has removed may stay for as long as little is written.
+        "max.compaction.lag.ms": str(kafka.compaction_lag_ms),
     }
     n = kafka.partitions
     return (

@@ -129,6 +129,15 @@ def _judge_retention(topic: TopicDeclaration, found: Mapping[str, str], settings
                 f"set its delete.retention.ms to {least_ms} (kafka-configs --alter)",
             )
         )
+    wanted_lag_ms = topic.config.get("max.compaction.lag.ms")
+    lag_ms = found.get("max.compaction.lag.ms", wanted_lag_ms)
+    if wanted_lag_ms is not None and lag_ms is not None and int(lag_ms) > int(wanted_lag_ms):
+        faults.append(
+            warning(
+                f"topic {topic.name} may keep what was forgotten for more than {_days(int(wanted_lag_ms))} days",
+                f"set its max.compaction.lag.ms to {wanted_lag_ms} (kafka-configs --alter)",
+            )
+        )
     return faults
 
 

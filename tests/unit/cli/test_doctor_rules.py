@@ -102,6 +102,11 @@ def test_tombstones_that_go_early_matter_to_copies_on_disk_only() -> None:
     assert finding.level == "failed"
 
 
+def test_a_compaction_that_nothing_bounds_is_remarked_on() -> None:
+    (finding,) = judged("profiles", 1, 1, max_compaction_lag_ms=str((1 << 63) - 1))
+    assert "max.compaction.lag.ms" in str(finding.fix)
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
