@@ -18,6 +18,7 @@ from schemas.errors import EndpointRefused, RetryLater
 from schemas.windows import Position, Window, WindowCommand
 from storage.commands import apply_command
 from storage.errors import translated
+from storage.forgetting import not_forgotten
 from storage.holding import BUDGET, first_held_reason, hold
 
 log = structlog.get_logger()
@@ -65,9 +66,11 @@ class Settler:
             must_hold = hold_until is not None or (may_hold and failures > 0 and waited)
             try:
                 if must_hold:
-                    await self._hold(user, records, hold_reason, hold_until)
-                elif not await self._hold_behind(user, records):
-                    await self.apply(user, records, failures + 1)
+                    left = await self._hold(user, records, hold_reason, hold_until)
+                else:
+                    left = await self._hold_behind(user, records)
+                if left:
+                    await self.apply(user, left, failures + 1)
                 return True
             except BudgetReached as error:
                 hold_reason, hold_until = BUDGET, error.until
@@ -138,32 +141,35 @@ class Settler:
                 await in_transaction(connection)
         log.info("extraction.command_applied", command=command.command.command, command_id=command.command_id)
 
-    async def _hold_behind(self, user: UserKey, records: Records) -> bool:
-        """Put the records behind the user's held ones, if there are any; a forget does not wait for them.
+    async def _hold_behind(self, user: UserKey, records: Records) -> Records:
+        """Put the records behind the user's held ones, if there are any, and return what is to be applied; a forget
+        does not wait for them.
 
         Only the worker that has the user's partition adds to them, so a no stays a no; and where the timer finishes
         the last of them meanwhile, these are simply the next that it takes.
         """
         if has_forget(records):
-            return False
+            return records
         with translated("looking for held windows"):
             async with self._deps.engine.connect() as connection:
                 reason = await first_held_reason(connection, *user)
         if reason is None:
-            return False
-        await self._hold(user, records, BUDGET if reason == BUDGET else BEHIND_HELD)
-        return True
+            return records
+        return await self._hold(user, records, BUDGET if reason == BUDGET else BEHIND_HELD)
 
-    async def _hold(self, user: UserKey, records: Records, reason: str, due_at: datetime | None = None) -> None:
+    async def _hold(self, user: UserKey, records: Records, reason: str, due_at: datetime | None = None) -> Records:
+        """Returns what is not held, for a forget covers it: it is applied as erased, which needs no model."""
         with translated("holding windows"):
             async with self._deps.engine.begin() as connection:
-                for record, position in records:
+                kept = await not_forgotten(connection, *user, records)
+                for record, position in kept:
                     await hold(connection, record, position, reason, self._deps.clock.now(), due_at)
-        self._deps.metrics.add("memostream_windows_held_total", len(records), reason=reason)
+        positions = {position for _, position in kept}
+        self._deps.metrics.add("memostream_windows_held_total", len(kept), reason=reason)
         # A budget is reported once, when it is reached.
-        if reason == BUDGET:
-            return
-        log.warning("extraction.held", project_id=user[0], user_id=user[1], records=len(records), reason=reason)
+        if kept and reason != BUDGET:
+            log.warning("extraction.held", project_id=user[0], user_id=user[1], records=len(kept), reason=reason)
+        return [(record, position) for record, position in records if position not in positions]
 
 
 def has_forget(records: Records) -> bool:

@@ -1,21 +1,16 @@
 """Commands on their way through the user's order: a flush is told to be done, a forget removes the user."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.windows import Position, WindowCommand
+from storage.forgetting import forget
 from storage.ledger import LedgerRow, claim_ledger, command_ledger_id
-from storage.locking import lock_user
-from storage.outbox import append_rows
-from storage.outgoing import Outgoing
-from storage.reading import offsets_to_json, read_cut_off, user_hash
-from storage.tables import OF_A_USER, forgotten_users, held_windows, ledger, users
-from storage.usage import forget_usage
+from storage.tables import ledger, users
 
 EndOffsets = Mapping[tuple[str, int], int]
 NO_OFFSETS: EndOffsets = {}
@@ -36,76 +31,53 @@ async def apply_command(
     lies before the command on its own partition counts in any case.
     """
     ledger_id = command_ledger_id(command)
-    is_new = await claim_ledger(connection, _row(command, ledger_id, position, now))
+    is_forget = command.command.command == "forget-user"
+    is_named = not is_forget and await _is_remembered(connection, command)
+    is_new = await claim_ledger(connection, _row(command, ledger_id, position, now, is_named=is_named))
+    if not is_forget:
+        return
     # A second delivery, or a replay, must not remove what the user has said since.
-    if is_new and command.command.command == "forget-user":
-        await _forget(connection, command, ledger_id, now, new_id, end_offsets)
+    if is_new:
+        await forget(connection, command, ledger_id, now, new_id, end_offsets)
+    else:
+        await _note_arrival(connection, command, ledger_id, position)
 
 
-def _row(command: WindowCommand, ledger_id: UUID, position: Position, now: datetime) -> LedgerRow:
-    kind = command.command.command
+async def has_arrived(connection: AsyncConnection, command: WindowCommand) -> bool:
+    """Whether extraction has come to a command: all of its user's windows before it are finished then."""
+    query = select(ledger.c.topic).where(ledger.c.ledger_id == command_ledger_id(command))
+    topic = await connection.scalar(query)
+    return topic is not None and topic != command.position.topic
+
+
+async def _note_arrival(
+    connection: AsyncConnection, command: WindowCommand, ledger_id: UUID, position: Position
+) -> None:
+    """Let the ledger say where it lies on extraction-windows, of a forget that was done before it came there."""
+    await connection.execute(
+        update(ledger)
+        .where(ledger.c.ledger_id == ledger_id, ledger.c.topic == command.position.topic)
+        .values(topic=position.topic, partition=position.partition, offset=position.offset)
+    )
+
+
+async def _is_remembered(connection: AsyncConnection, command: WindowCommand) -> bool:
+    """Whether the user has a row; it stays until this transaction ends."""
+    query = select(users.c.user_id).where(users.c.project_id == command.project_id, users.c.user_id == command.user_id)
+    return await connection.scalar(query.with_for_update(read=True)) is not None
+
+
+def _row(command: WindowCommand, ledger_id: UUID, position: Position, now: datetime, *, is_named: bool) -> LedgerRow:
+    """A flush of a user of whom nothing is remembered may be read again, or late, after a forget: it names nobody."""
     return LedgerRow(
         ledger_id=ledger_id,
-        kind=kind,
+        kind=command.command.command,
         project_id=command.project_id,
-        user_id=None if kind == "forget-user" else command.user_id,
+        user_id=command.user_id if is_named else None,
         position=position,
         outcome="done",
         recorded_at=now,
-        command_id=command.command_id,
-        window_ids=() if kind == "forget-user" else tuple(command.window_ids),
+        # A producer may have put a name into it.
+        command_id=command.command_id if is_named else None,
+        window_ids=tuple(command.window_ids) if is_named else (),
     )
-
-
-async def _forget(
-    connection: AsyncConnection,
-    command: WindowCommand,
-    ledger_id: UUID,
-    now: datetime,
-    new_id: Callable[[], UUID],
-    end_offsets: EndOffsets,
-) -> None:
-    project_id, user_id = command.project_id, command.user_id
-    user = await lock_user(connection, project_id, user_id, now)
-    former = await read_cut_off(connection, project_id, user_id)
-    offsets = dict(former.offsets) if former is not None else {}
-    own = {
-        (place.topic, place.partition): place.offset
-        for place in (command.position, command.origin)
-        if place is not None
-    }
-    for ends in (own, end_offsets):
-        for place, end in ends.items():
-            offsets[place] = max(end, offsets.get(place, 0))
-    # The time of the command itself, by the broker's clock, as the records' times are.
-    sent_at = datetime.fromtimestamp((command.origin or command.position).timestamp_ms / 1000, UTC)
-    forgotten_at = max(sent_at, former.forgotten_at) if former is not None else sent_at
-
-    for table in OF_A_USER:
-        await connection.execute(delete(table).where(table.c.project_id == project_id, table.c.user_id == user_id))
-    await connection.execute(delete(ledger).where(ledger.c.project_id == project_id, ledger.c.user_id == user_id))
-    await forget_usage(connection, project_id, user_id)
-    # If the forget itself was held, what stands behind it came later.
-    own_number = select(held_windows.c.number).where(held_windows.c.ledger_id == ledger_id).scalar_subquery()
-    await connection.execute(
-        delete(held_windows).where(
-            held_windows.c.project_id == project_id,
-            held_windows.c.user_id == user_id,
-            or_(own_number.is_(None), held_windows.c.number < func.coalesce(own_number, 0)),
-        )
-    )
-    outgoing = Outgoing(project_id, user_id, user.seq, now, new_id)
-    outgoing.profile_tombstone(command.trace)
-    await append_rows(connection, outgoing.rows)
-    entry = insert(forgotten_users).values(
-        user_hash=user_hash(project_id, user_id),
-        forgotten_at=forgotten_at,
-        offsets=offsets_to_json(offsets),
-        last_revision=user.revision + 1,
-        last_seq=outgoing.seq,
-    )
-    names = ("forgotten_at", "offsets", "last_revision", "last_seq")
-    await connection.execute(
-        entry.on_conflict_do_update(index_elements=["user_hash"], set_={name: entry.excluded[name] for name in names})
-    )
-    await connection.execute(delete(users).where(users.c.project_id == project_id, users.c.user_id == user_id))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Table, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +33,9 @@ _LEFT: Final = Compiled(
     select(forgotten_users.c.last_revision, forgotten_users.c.last_seq).where(
         forgotten_users.c.user_hash == bindparam("user_hash")
     )
+)
+_LOCK_NAME: Final = Compiled(
+    select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("user_hash", type_=Text), 0)))
 )
 _COUNT: Final = Compiled(
     update(users)
@@ -90,6 +93,14 @@ async def lock_known_user(connection: AsyncConnection, project_id: str, user_id:
     if row is None:
         return None
     return LockedUser(project_id, user_id, row["revision"], row["seq"], row["live_generation"])
+
+
+async def lock_name(connection: AsyncConnection, project_id: str, user_id: str) -> None:
+    """Let no forget of the user pass before this transaction ends, whether the user has a row or not.
+
+    Whoever locks the row as well locks that first.
+    """
+    await _LOCK_NAME.row(connection, user_hash=user_hash(project_id, user_id))
 
 
 def live_rows(user: LockedUser, table: Table) -> tuple[ColumnElement[bool], ...]:

@@ -7,14 +7,15 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Date, Select, Text, bindparam, case, cast, delete, func, select, update
+from sqlalchemy import Date, Select, bindparam, case, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.budgets import Spent
 from schemas.memory import Usage
 from schemas.windows import Position
 from storage.compiled import Compiled, insert_of
-from storage.reading import read_cut_off, user_hash
+from storage.locking import lock_name
+from storage.reading import read_cut_off
 from storage.tables import usage, users
 
 # `waiting`: an endpoint or Postgres was away, so the windows are tried again. `stopped`: cut short from inside.
@@ -81,7 +82,7 @@ async def record_usage(connection: AsyncConnection, attempt: Attempt, *, is_lock
     `is_locked` says that the transaction holds the lock on the user's row, which a forget waits for as well.
     """
     if not is_locked:
-        await _lock_name(connection, attempt.project_id, attempt.user_id)
+        await lock_name(connection, attempt.project_id, attempt.user_id)
     cut_off = await read_cut_off(connection, attempt.project_id, attempt.user_id)
     is_forgotten = cut_off is not None and (
         all(cut_off.covers(position) for position in attempt.said_at)
@@ -105,8 +106,7 @@ async def record_usage(connection: AsyncConnection, attempt: Attempt, *, is_lock
 
 
 async def forget_usage(connection: AsyncConnection, project_id: str, user_id: str) -> None:
-    """Take the user's name off what was spent; the project's sums stay."""
-    await _lock_name(connection, project_id, user_id)
+    """Take the user's name, which is locked, off what was spent; the project's sums stay."""
     await connection.execute(
         update(usage)
         .where(usage.c.project_id == project_id, usage.c.user_id == user_id)
@@ -181,19 +181,11 @@ _RECORD: Final = Compiled(
         *("attempt_id", "model", "project_id", "user_id", "window_ids", "outcome", "cost", "recorded_at", *_COUNTS),
     ).on_conflict_do_nothing()
 )
-_LOCK_NAME: Final = Compiled(
-    select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("user_hash", type_=Text), 0)))
-)
 _USER: Final = Compiled(
     select(users.c.user_id).where(
         users.c.project_id == bindparam("project_id"), users.c.user_id == bindparam("user_id")
     )
 )
-
-
-async def _lock_name(connection: AsyncConnection, project_id: str, user_id: str) -> None:
-    """Let no forget of the user pass between the look for one and the row that is written."""
-    await _LOCK_NAME.row(connection, user_hash=user_hash(project_id, user_id))
 
 
 async def _is_remembered(connection: AsyncConnection, project_id: str, user_id: str) -> bool:

@@ -1,6 +1,5 @@
 """Users: made, read, changed and deleted by whoever runs the application that talks to them."""
 
-import asyncio
 from typing import Annotated, Any, Final
 
 import structlog
@@ -18,12 +17,10 @@ from api.routing import new_router
 from api.scope import Scope, ScopeDep
 from schemas.errors import RetryLater
 from schemas.records import Command
-from schemas.windows import Position, WindowCommand
-from storage.commands import apply_command
+from schemas.windows import Position
 from storage.editing_users import create_user, read_user, replace_fields
+from storage.forget_now import Forgetting, forget_now
 
-# For the broker to tell where its topics end.
-OFFSETS_TIMEOUT_S: Final = 10.0
 # For the buffer to let go of a user who is deleted; it will in any case.
 BUFFER_TIMEOUT_S: Final = 2.0
 
@@ -87,22 +84,23 @@ async def delete_user(scope: ScopeDep, user_id: UserId) -> JsonResponse:
     """
     await require_any_trace(scope, user_id)
     gateway = scope.gateway
-    command = Command(command="forget-user", id=str(gateway.new_id()), project_id=scope.project_id, user_id=user_id)
-    # First of all, so that it is done whatever becomes of this process.
-    position = await gateway.message_log.send_command(command)
-    gateway.recent.note(scope.project_id, user_id, position)
-    try:
-        async with asyncio.timeout(OFFSETS_TIMEOUT_S):
-            end_offsets = await gateway.end_offsets()
-    except TimeoutError:
-        raise RetryLater("Kafka, reading end offsets: it takes too long") from None
-    on_its_way = WindowCommand(command=command, command_id=command.id or "", position=position)
-    async with scope.transaction() as connection:
-        # The worker that comes to it later finds it done, and leaves alone what was made since.
-        await apply_command(connection, on_its_way, position, gateway.now(), gateway.new_id, end_offsets)
-    log.info("user.deleted", project_id=scope.project_id, command_id=command.id)
-    await _let_go(scope, user_id, position)
+    parts = Forgetting(_NotedLog(scope), gateway.end_offsets, scope.transaction, gateway.now, gateway.new_id)
+    done = await forget_now(parts, scope.project_id, user_id)
+    log.info("user.deleted", project_id=scope.project_id, command_id=done.command_id)
+    await _let_go(scope, user_id, done.position)
     return ok()
+
+
+class _NotedLog:
+    """Remembers that something was sent of a user, for the calls that follow."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    async def send_command(self, command: Command) -> Position:
+        position = await self._scope.gateway.message_log.send_command(command)
+        self._scope.gateway.recent.note(self._scope.project_id, command.user_id, position)
+        return position
 
 
 async def _let_go(scope: Scope, user_id: str, position: Position) -> None:

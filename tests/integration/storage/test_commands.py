@@ -1,24 +1,32 @@
 """Commands on a real database: a flush is told to be done, a forget removes the user."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from schemas.windows import WindowCommand
+from schemas.windows import Window, WindowCommand
 from storage import outbox
 from storage.applying import UnitsMoved
-from storage.commands import apply_command
+from storage.commands import apply_command, has_arrived
+from storage.forgetting import count_rows, not_forgotten
 from storage.holding import hold, read_held
 from storage.ledger import command_ledger_id, read_ledger
 from storage.reading import look_up_units, read_profile
 from storage.tables import (
     OF_A_USER,
+    events,
     forgotten_users,
+    gists,
     held_windows,
     ledger,
+    metadata,
+    profile_history,
     profiles,
+    units,
     users,
 )
 from storage.tables import outbox as outbox_table
@@ -40,12 +48,83 @@ AT = position(200, "extraction-windows")
 
 
 async def test_a_flush_leaves_a_ledger_row_under_the_id_of_its_position(engine: AsyncEngine) -> None:
+    await remember(engine, "b1", "Acme")
     flush = command("flush")
     await _apply(engine, flush)
     async with engine.connect() as connection:
         rows = await read_ledger(connection, [command_ledger_id(flush)])
     (row,) = rows.values()
     assert (row.kind, row.command_id, row.user_id, row.outcome) == ("flush", "command-50", "ann", "done")
+
+
+async def test_a_flush_that_is_read_after_a_forget_names_nobody(engine: AsyncEngine) -> None:
+    await remember(engine, "b1", "Acme")
+    flush = command("flush", offset=40)
+    await _apply(engine, flush)
+    await _apply(engine, command("forget-user", offset=50))
+    # Once more, as when the topic is read from its beginning, and one that was on its way.
+    await _apply(engine, flush)
+    await _apply(engine, command("flush", offset=51))
+    rows = await rows_of(engine, ledger, "kind", "user_id", "command_id")
+    assert sorted(rows) == [("flush", None, None), ("flush", None, None), ("forget-user", None, None)]
+
+
+async def test_a_forget_that_was_done_before_says_when_extraction_has_come_to_it(engine: AsyncEngine) -> None:
+    forget = command("forget-user")
+    async with engine.begin() as connection:
+        await apply_command(connection, forget, forget.position, NOW, uuid4)
+        assert not await has_arrived(connection, forget)
+    await remember(engine, "b9", "Bolt", offset=90)
+    await _apply(engine, forget)
+    async with engine.connect() as connection:
+        assert await has_arrived(connection, forget)
+    assert await rows_of(engine, ledger, "topic", "offset") == [
+        ("extraction-windows", 100),
+        ("extraction-windows", 200),
+    ]
+    assert await rows_of(engine, profiles, "content") == [("Bolt",)]
+
+
+async def test_what_a_forget_covers_is_not_held_after_it(engine: AsyncEngine) -> None:
+    await _apply(engine, command("forget-user", offset=50))
+    before, after = window(unit("b1", 40)), window(unit("b2", 60))
+    mixed = window(unit("b3", 41), unit("b4", 61))
+    flush = command("flush", offset=42)
+    sent: tuple[Window | WindowCommand, ...] = (before, after, mixed, flush)
+    records = [(record, position(number, "extraction-windows")) for number, record in enumerate(sent)]
+    async with engine.begin() as connection:
+        left = await not_forgotten(connection, "default", "ann", records)
+    assert [place.offset for _, place in left] == [1, 2]
+    assert [[item.blob_id for item in record.units] for record, _ in left if isinstance(record, Window)] == [
+        ["b2"],
+        ["b4"],
+    ]
+
+
+async def test_a_forget_waits_for_whoever_is_about_to_hold_windows_of_the_user(engine: AsyncEngine) -> None:
+    late = window(unit("b1", 40))
+    async with engine.begin() as holding:
+        ((record, place),) = await not_forgotten(holding, "default", "ann", [(late, position(7))])
+        forgetting = asyncio.create_task(_apply(engine, command("forget-user", offset=50)))
+        await asyncio.sleep(0.2)
+        assert not forgetting.done()
+        await hold(holding, record, place, "away", NOW)
+    await forgetting
+    assert await count_of(engine, held_windows) == 0
+
+
+async def test_every_generation_goes_and_nothing_names_the_user(engine: AsyncEngine) -> None:
+    await remember(engine, "b1", "Acme")
+    await remember(engine, "b2", "Bolt", user_id="bob")
+    async with engine.begin() as connection:
+        for table in (profiles, profile_history, events, gists, units):
+            await connection.execute(update(table).where(table.c.user_id == "ann").values(generation=7))
+        assert (await count_rows(connection, "default", "ann"))["profiles"] == 1
+    await _apply(engine, command("forget-user"))
+    async with engine.connect() as connection:
+        found = await count_rows(connection, "default", "ann")
+    assert {name: count for name, count in found.items() if count} == {"outbox": 1}
+    assert set(found) == {table.name for table in metadata.tables.values() if "user_id" in table.c}
 
 
 async def test_a_forwarded_command_is_the_same_command() -> None:
