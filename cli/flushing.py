@@ -19,14 +19,14 @@ from schemas.errors import ConfigurationError, MemostreamError
 from schemas.identity import derived_uuid
 from schemas.records import Command, describe_validation_error
 from schemas.settings import Settings
-from schemas.windows import Position, WindowCommand
+from schemas.windows import WindowCommand
 from storage.database import create_engine
 from storage.errors import translated
 from storage.ledger import CHANNEL, command_ledger_id, read_ledger
 from storage.listening import listen
 from storage.tables import held_windows
 from streams.buffer_reader import read_buffered
-from streams.clients import producer
+from streams.clients import position_of, producer
 from streams.clients import translated as kafka_translated
 from streams.ingest_sources import source_partitions
 from streams.topics import Topics, ensure_topics, partition_for
@@ -39,7 +39,6 @@ LEDGER_POLL_S: Final = 2.0
 NEWS_GATHERED_S: Final = 0.05
 LEDGER_BATCH: Final = 5000
 SHOW_S: Final = 0.1
-LOG_APPEND_TIME: Final = 1
 
 User = tuple[str, str]
 
@@ -161,14 +160,7 @@ async def _send(settings: Settings, topics: Topics, users: Sequence[User], parti
                 future = await client.send(topics.chat_messages, value, key, partition, sent_ms)
                 sent.append((command, sent_ms, future))
             for command, sent_ms, future in sent:
-                metadata = await future
-                position = Position(
-                    topic=metadata.topic,
-                    partition=metadata.partition,
-                    offset=metadata.offset,
-                    # aiokafka 0.14 tells the first record's for all of a batch, unless the broker sets it.
-                    timestamp_ms=metadata.timestamp if metadata.timestamp_type == LOG_APPEND_TIME else sent_ms,
-                )
+                position = position_of(await future, sent_ms)
                 on_its_way = WindowCommand(command=command, command_id=str(command.id), position=position)
                 waited.add(command_ledger_id(on_its_way))
     return waited

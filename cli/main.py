@@ -13,6 +13,7 @@ from cli.commands import (
     doctor,
     flush,
     ingest,
+    forget,
     ingest_check,
     inspect,
     memory,
@@ -46,7 +47,7 @@ app = typer.Typer(
 )
 
 for group in (
-    *(run_system, run_gateway, send, ingest, memory, why, flush, inspect, usage, publish_snapshot, project),
+    *(run_system, run_gateway, send, ingest, memory, why, flush, inspect, usage, forget, publish_snapshot, project),
     *(ingest_check, transfer, replay, dead_letters, reembed, doctor, schema),
 ):
     group.register(app)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from api.application import described_app
+from schemas.erasure import REPORT_ID, REPORT_NAME, report_schema
 from schemas.errors import ConfigurationError, NotFound
 from schemas.published import published_schemas
 from schemas.settings import Settings
@@ -19,7 +20,8 @@ OWN_ID: Final = b'"urn:memostream:schema:'
 def schema_files(settings: Settings) -> Mapping[str, str]:
     """Texts by file name: the JSON Schemas and the OpenAPI document, which no setting changes, and the AsyncAPI one."""
     files = {schema.file_name: schema.text() for schema in published_schemas()}
-    return {FILE_NAME: asyncapi_text(settings.kafka, settings.buffer), **files, OPENAPI_FILE: openapi_text()}
+    report = {f"{REPORT_NAME}.json": json.dumps(report_schema(), indent=2, ensure_ascii=False) + "\n"}
+    return {FILE_NAME: asyncapi_text(settings.kafka, settings.buffer), **files, **report, OPENAPI_FILE: openapi_text()}
 
 
 def listed() -> Sequence[Mapping[str, str]]:
@@ -29,8 +31,9 @@ def listed() -> Sequence[Mapping[str, str]]:
         for schema in published_schemas()
     ]
     whole = {"name": "asyncapi", "id": DOCUMENT_ID, "description": "All topics, records and operations: AsyncAPI 3."}
+    report = {"name": REPORT_NAME, "id": REPORT_ID, "description": "What `memostream forget` reports."}
     over_http = {"name": "openapi", "id": OPENAPI_ID, "description": "All routes of the HTTP gateway: OpenAPI 3.1."}
-    return [whole, *json_schemas, over_http]
+    return [whole, *json_schemas, report, over_http]
 
 
 def openapi_text() -> str:

@@ -8,7 +8,7 @@ from schemas.settings import KafkaSettings
 from schemas.windows import Position
 from streams.buffer_codec import HeadKey, decode_entry, decode_head, decode_key
 from streams.clients import consumer, translated
-from streams.topics import Topics
+from streams.topics import Topics, partition_for
 from streams.windowing import Head
 
 
@@ -29,13 +29,20 @@ class Buffered:
     blobs: list[BufferedBlob]
 
 
-async def read_buffered(kafka: KafkaSettings) -> Buffered:
-    """Read the whole changelog, committed records only; raises RetryLater while the broker is away."""
+async def read_buffered(kafka: KafkaSettings, user_id: str | None = None) -> Buffered:
+    """Read the changelog, or the partition of a user, committed records only; raises RetryLater while the broker is
+    away.
+    """
     state: dict[bytes, bytes] = {}
     topic = Topics(kafka.topic_prefix).buffer_changelog
     async with consumer(kafka, topic) as reader:
         with translated("reading the changelog"):
-            partitions = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic) or ()]
+            numbers = sorted(reader.partitions_for_topic(topic) or ())
+            if user_id is not None and numbers:
+                numbers = [partition_for(user_id.encode(), len(numbers))]
+                reader.unsubscribe()
+                reader.assign([TopicPartition(topic, number) for number in numbers])
+            partitions = [TopicPartition(topic, number) for number in numbers]
             ends = await reader.end_offsets(partitions)
             await reader.seek_to_beginning(*partitions)
             while [tp for tp in partitions if await reader.position(tp) < ends[tp]]:

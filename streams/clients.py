@@ -21,12 +21,14 @@ from aiokafka.structs import RecordMetadata
 
 from schemas.errors import ConfigurationError, LeaseLost, RetryLater
 from schemas.settings import KafkaSettings
+from schemas.windows import Position
 from streams.header_names import read_any_header_names
 
 # Twice max_blob_bytes by default, and room for headers; the topic's own limit is what counts.
 MAX_REQUEST_BYTES = 8 * (1 << 20)
 
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
+LOG_APPEND_TIME = 1
 # Every topic of ours takes a batch of this size (schemas/settings.py, max_blob_bytes).
 MAX_BATCH_BYTES = 256 * 1024
 
@@ -105,6 +107,17 @@ def retrieved(delivery: "asyncio.Future[RecordMetadata]") -> "asyncio.Future[Rec
 
     delivery.add_done_callback(look)
     return delivery
+
+
+def position_of(metadata: RecordMetadata, sent_ms: int) -> Position:
+    """Where a record lies that was sent with the timestamp `sent_ms`."""
+    return Position(
+        topic=metadata.topic,
+        partition=metadata.partition,
+        offset=metadata.offset,
+        # aiokafka 0.14 tells the first record's for all of a batch, unless the broker sets it.
+        timestamp_ms=metadata.timestamp if metadata.timestamp_type == LOG_APPEND_TIME else sent_ms,
+    )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from schemas.errors import ConfigurationError, InvalidRecord, RetryLater
 from schemas.records import Blob, Command
 from schemas.settings import BufferSettings, KafkaSettings
 from schemas.windows import Position
-from streams.clients import new_producer, translated
+from streams.clients import new_producer, position_of, translated
 from streams.topics import Topics, ensure_topics, partition_for
 
 LINGER_MS: Final = 2
@@ -28,7 +28,6 @@ OPEN_TIMEOUT_S: Final = 10.0
 # At the end: what was handed over is still delivered, if the broker answers.
 FLUSH_TIMEOUT_S: Final = 5.0
 RETRY_AFTER_S: Final = 1.0
-LOG_APPEND_TIME: Final = 1
 AWAY: Final = "Kafka: the broker has not acknowledged the record in time; it may be away"
 
 log = structlog.get_logger()
@@ -157,13 +156,7 @@ class KafkaMessageLog:
         if metadata.offset < 0:
             # Sent twice, and the broker has forgotten where it lies: nobody could wait for it.
             raise RetryLater("Kafka, sending: the broker does not tell where the record lies", RETRY_AFTER_S)
-        return Position(
-            topic=metadata.topic,
-            partition=metadata.partition,
-            offset=metadata.offset,
-            # aiokafka 0.14 tells the first record's for all of a batch, unless the broker sets it.
-            timestamp_ms=metadata.timestamp if metadata.timestamp_type == LOG_APPEND_TIME else sent_ms,
-        )
+        return position_of(metadata, sent_ms)
 
     async def _acknowledged(
         self, current: _Open, key: bytes, value: bytes, partition: int, sent_ms: int
