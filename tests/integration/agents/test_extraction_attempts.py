@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,6 +14,7 @@ from agents.holds import HoldTimer
 from schemas.conversation import Message
 from schemas.errors import ContentRejected, ContextTooLong, EndpointRefused, RetryLater, UnexplainedRefusal
 from schemas.memory import Extraction, Profile
+from storage.commands import apply_command
 from storage.holding import first_held_reason, hold
 from storage.tables import held_windows, ledger, outbox
 from tests.support.extracting import (
@@ -400,3 +402,22 @@ async def test_a_flush_leaves_a_ledger_row_and_a_forget_removes_the_user(engine:
     assert await bench.memos() == {}
     await bench.settle(chat_window("a", "one"))
     assert await bench.memos() == {}
+
+
+async def test_what_was_forgotten_while_its_model_was_away_is_erased_and_not_held(engine: AsyncEngine) -> None:
+    forget = command("forget-user", offset=2)
+
+    async def rule(messages: Sequence[Message]) -> None:
+        async with engine.begin() as connection:
+            await apply_command(connection, forget, forget.position, utc_now(), uuid4)
+        bench.full.set()
+        raise RetryLater("away")
+
+    bench = Bench(engine, ScriptedExtractor(rule), hold_after_s=3600.0)
+    assert await bench.settle(chat_window("a", "one", offset=1))
+    assert len(bench.extractor.calls) == 1
+    assert await bench.rows(held_windows, "payload", order="number") == []
+    assert await bench.rows(ledger, "kind", "outcome", "user_id", order="kind") == [
+        ("forget-user", "done", None),
+        ("window", "erased", None),
+    ]
