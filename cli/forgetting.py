@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +14,15 @@ from aiokafka import AIOKafkaProducer
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from cli.console import note
 from cli.erasure_rules import compacted_topics, held_elsewhere, retained_topics
+from cli.scanning import RETRY_S, SILENCE_S
 from schemas.buffer_views import BufferView
 from schemas.erasure import BufferReport, ErasureReport, StageReport, TableReport
-from schemas.errors import NotFound
+from schemas.errors import NotFound, RetryLater
 from schemas.records import Command
 from schemas.settings import Settings
-from schemas.windows import Position, WindowCommand
+from schemas.windows import Position, Window, WindowCommand
 from storage.commands import has_arrived
 from storage.database import create_engine
 from storage.errors import translated
@@ -41,6 +43,8 @@ from streams.topics import Topics, ensure_topics, existing_names, partition_for,
 from streams.unfinished_windows import read_unfinished
 
 POLL_S: Final = 0.25
+# What is said once it has waited so long: perhaps no worker runs.
+PATIENCE_S: Final = 10.0
 WINDOWS_TIMEOUT_S: Final = 60.0
 
 
@@ -114,7 +118,7 @@ async def look(settings: Settings, engine: AsyncEngine, project_id: str, user_id
     async with admin(settings.kafka) as client:
         has_changelog = await existing_names(client, [Topics(settings.kafka.topic_prefix).buffer_changelog])
     buffered = (await read_buffered(settings.kafka, user_id)).blobs if has_changelog else []
-    windows = await read_unfinished(settings.kafka, project_id, user_id, timeout_s=WINDOWS_TIMEOUT_S)
+    windows = await _unfinished(settings, project_id, user_id)
     with translated("looking for a user"):
         async with engine.connect() as connection:
             rows = await count_rows(connection, project_id, user_id)
@@ -135,6 +139,18 @@ async def look(settings: Settings, engine: AsyncEngine, project_id: str, user_id
         ),
         cut_off=cut_off,
     )
+
+
+async def _unfinished(settings: Settings, project_id: str, user_id: str) -> Sequence[Window]:
+    """Waits for the group's coordinator, which a new broker has to elect first."""
+    deadline_s = time.monotonic() + SILENCE_S
+    while True:
+        try:
+            return await read_unfinished(settings.kafka, project_id, user_id, timeout_s=WINDOWS_TIMEOUT_S)
+        except RetryLater:
+            if time.monotonic() > deadline_s:
+                raise
+        await asyncio.sleep(RETRY_S)
 
 
 async def _forget(settings: Settings, engine: AsyncEngine, project_id: str, user_id: str) -> WindowCommand:
@@ -208,7 +224,7 @@ async def _followed(
         async with asyncio.timeout(timeout_s):
             with translated("waiting for a forget"):
                 for name, is_done in stages.items():
-                    await _until(is_done)
+                    await _until(is_done, f"waiting for {name}: {_MISSING[name]}")
                     del left[name]
     except TimeoutError:
         return left
@@ -231,8 +247,13 @@ async def _ask_owner(engine: AsyncEngine, topic_prefix: str, question: Question)
     return None
 
 
-async def _until(is_done: Callable[[], Awaitable[bool]]) -> None:
+async def _until(is_done: Callable[[], Awaitable[bool]], what: str) -> None:
+    loop = asyncio.get_running_loop()
+    speaks_at_s = loop.time() + PATIENCE_S
     while not await is_done():
+        if loop.time() > speaks_at_s:
+            note(what)
+            speaks_at_s = float("inf")
         await asyncio.sleep(POLL_S)
 
 
