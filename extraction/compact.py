@@ -95,7 +95,8 @@ def shorten_by_rule(entry: Entry, limit_tokens: int) -> Shortened:
     """The newest statements that fit, each whole and once, and the facts of this window that do not.
 
     A fact is newer than what the slot held only if it was said later, so that what was left out once does not push out
-    what was kept when it comes again. The newest statement is kept even if it alone is too long.
+    what was kept when it comes again. A fact that is known in part is kept with all its pieces. The newest statement is
+    kept even if it alone is too long.
     """
     # Of repeats, the last one counts.
     pieces: dict[str, str] = {}
@@ -103,25 +104,30 @@ def shorten_by_rule(entry: Entry, limit_tokens: int) -> Shortened:
         pieces.setdefault(normalise(piece), piece)
     stored = {normalise(piece) for slot in entry.stored for piece in pieces_of(slot.content)}
     since = max((slot.occurred_at for slot in entry.stored), default=None)
+    held = list(reversed(pieces))
     older: list[_Unit] = []
     newer: list[_Unit] = []
     for fact in sorted(entry.facts, key=lambda fact: fact.occurred_at):
-        own = [piece for piece in _pieces_in(fact, pieces) if normalise(piece) not in stored]
-        for piece in own:
-            pieces.pop(normalise(piece), None)
+        parts = _parts_in(fact, pieces)
+        own = [part for part in parts if part in held and part not in stored]
+        held = [part for part in held if part not in own]
         if own:
-            (newer if since is None or fact.occurred_at > since else older).append(_Unit(join_memos(own), fact))
-    held = [_Unit(piece) for piece in reversed(pieces.values())]
-    kept: list[_Unit] = []
-    for unit in reversed([*older, *held, *newer]):
-        if not kept or tokens_of(join_memos([unit.text, *(other.text for other in kept)])) <= limit_tokens:
-            kept.insert(0, unit)
-    memo = join_memos(unit.text for unit in kept)
+            (newer if since is None or fact.occurred_at > since else older).append(_Unit(own, parts, fact))
+    units = [*older, *(_Unit([part], [part]) for part in held), *newer]
+    kept: set[str] = set()
+
+    def joined(parts: set[str]) -> str:
+        return join_memos(pieces[part] for unit in units for part in unit.own if part in parts)
+
+    for unit in reversed(units):
+        if not kept or tokens_of(joined(kept.union(unit.parts))) <= limit_tokens:
+            kept.update(unit.parts)
+    memo = joined(kept)
     if entry.slot is not None and equal(memo, entry.slot.content):
         memo = entry.slot.content
     mentioned = [fact for fact in entry.facts if mentions(entry.content, fact.memo)]
-    placed = [unit.fact for unit in (*older, *newer)]
-    still = [unit.fact for unit in kept] + [
+    placed = [unit.fact for unit in units]
+    still = [unit.fact for unit in units if kept.issuperset(unit.parts)] + [
         fact for fact in entry.facts if fact not in placed and (mentions(memo, fact.memo) or fact not in mentioned)
     ]
     return Shortened(memo, tuple(fact for fact in entry.facts if fact not in still))
@@ -129,14 +135,17 @@ def shorten_by_rule(entry: Entry, limit_tokens: int) -> Shortened:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    text: str
+    """What is kept together: `own` are the pieces that it brings, `parts` all that it says; both normalised."""
+
+    own: Sequence[str]
+    parts: Sequence[str]
     fact: Fact | None = None
 
 
-def _pieces_in(fact: Fact, pieces: Mapping[str, str]) -> list[str]:
-    """The fact's own pieces as they stand there, under its sub-topic's name where others were joined with it."""
+def _parts_in(fact: Fact, pieces: Mapping[str, str]) -> list[str]:
+    """The fact's pieces, normalised, as they stand there: under its sub-topic where others were joined with it."""
     for parts in (pieces_of(fact.memo), label(fact.sub_topic, fact.memo)):
-        found = [pieces[normalise(part)] for part in parts if normalise(part) in pieces]
-        if len(found) == len(parts):
-            return found
+        normalised = [normalise(part) for part in parts]
+        if all(part in pieces for part in normalised):
+            return normalised
     return []

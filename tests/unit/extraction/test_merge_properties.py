@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extraction import compact, organize
@@ -58,6 +58,26 @@ def numbered(said: list[list[Fact]]) -> list[list[Fact]]:
 
 
 histories = st.lists(st.lists(facts, max_size=12), max_size=4).map(numbered)
+
+# A statement of two pieces of which `other` holds one already, and no room for all.
+HALF_KNOWN = numbered(
+    [
+        [fact("喜欢茶；喜欢咖啡", "s0", topic="pets", day=0)],
+        [
+            fact("Oslo", "s7", topic="pets", day=5),
+            fact("two dogs", "s5", topic="pets", day=1),
+            fact("上海", "s0", topic="pets", day=1),
+            fact("two dogs", "s2", topic="pets", day=2),
+        ],
+        [
+            fact("a house by the sea", "s2", topic="pets", day=0),
+            fact("a house by the sea", "s3", topic="pets", day=5),
+            fact("喜欢茶；喜欢咖啡", "s0", topic="pets", day=3),
+            fact("likes tea", "s7", topic="pets", day=0),
+            fact("tea", "s4", topic="pets", day=0),
+        ],
+    ]
+)
 
 
 def by_rules(_: object) -> OfflineSteps:
@@ -127,6 +147,7 @@ def test_only_topics_of_the_windows_facts_are_changed(steps: Make, said: list[li
 
 @GOOD
 @FEWER
+@example(HALF_KNOWN)
 @given(histories)
 def test_limits_hold_with_answers_that_heed_them(steps: Make, said: list[list[Fact]]) -> None:
     held = Profile()

@@ -201,6 +201,14 @@ def test_by_rule_a_statement_that_is_not_newer_gives_way_and_is_told() -> None:
     assert shorten_by_rule(entry, tokens_of("kept; new")) == Shortened("kept; new", (late,))
 
 
+def test_by_rule_a_statement_that_is_known_in_part_stays_whole_or_leaves_what_is_known() -> None:
+    said, newest = fact("likes tea; likes figs", day=1), fact("has two dogs", day=9)
+    entry = held_with("likes tea; rain", said, newest)
+    whole = "likes tea; likes figs; has two dogs"
+    assert shorten_by_rule(entry, tokens_of(whole)) == Shortened(whole)
+    assert shorten_by_rule(entry, tokens_of(whole) - 1) == Shortened("rain; likes tea; has two dogs", (said,))
+
+
 def test_by_rule_the_newest_statement_stays_even_if_it_is_too_long() -> None:
     new = fact("a statement of many words", day=9)
     assert shorten_by_rule(held_with("kept", new), 3) == Shortened(new.memo)
