@@ -21,8 +21,6 @@ TIMEOUT_S: Final = 10.0
 # Of a partition, of everything: what one consumer holds at most, single records that are larger aside.
 PARTITION_FETCH_BYTES: Final = 128 * 1024
 FETCH_BYTES: Final = 4 << 20
-# Whatever else is asked over the same connection waits behind a fetch that finds nothing.
-FETCH_WAIT_MS: Final = 100
 # Partitions that are added are seen this late.
 METADATA_MAX_AGE_MS = 60_000
 
@@ -103,7 +101,6 @@ async def change_consumer(kafka: KafkaSettings) -> AsyncIterator[ChangeConsumer]
         "auto_offset_reset": "none",
         "max_partition_fetch_bytes": PARTITION_FETCH_BYTES,
         "fetch_max_bytes": FETCH_BYTES,
-        "fetch_max_wait_ms": FETCH_WAIT_MS,
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
     }
     async with consumer(kafka, **options) as reader:

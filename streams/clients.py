@@ -29,6 +29,8 @@ MAX_REQUEST_BYTES = 8 * (1 << 20)
 
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 LOG_APPEND_TIME = 1
+# Whatever else is asked over the same connection waits behind a fetch that finds nothing.
+FETCH_WAIT_MS = 100
 # Every topic of ours takes a batch of this size (schemas/settings.py, max_blob_bytes).
 MAX_BATCH_BYTES = 256 * 1024
 
@@ -60,6 +62,7 @@ def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKa
                 "enable_auto_commit": False,
                 "auto_offset_reset": "earliest",
                 "max_partition_fetch_bytes": 4 * (1 << 20),
+                "fetch_max_wait_ms": FETCH_WAIT_MS,
                 **options,
             },
         )
