@@ -45,6 +45,8 @@ check: $(DEV) ## Lint, formatting, types and import contracts
 	$(BIN)/lint-imports
 
 .PHONY: test
+# Each of the many processes that tests start would compile our modules, where the surroundings forbid to keep them.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
 	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder tests)
 
