@@ -1,5 +1,7 @@
 """Whether the gateway works: for Memobase's clients, for an orchestrator, and for whoever administers it."""
 
+import asyncio
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -12,7 +14,6 @@ from api.envelope import Envelope, JsonResponse, ok
 from api.gateway import GatewayDep
 from api.routing import new_router
 from api.scope import ScopeDep
-from extraction.endpoint.probing import probe_chat
 from schemas.errors import MemostreamError
 
 router = new_router("health")
@@ -75,7 +76,9 @@ async def status_check(scope: ScopeDep) -> JsonResponse:
         if gateway.embedder is not None:
             await gateway.embedder.embed([PROBE_TEXT])
         if gateway.settings.extraction.provider != "offline":
-            await probe_chat(gateway.settings.llm)
+            # Late, and beside the loop: a gateway that is never asked spares itself OpenAI's client.
+            probing = await asyncio.to_thread(importlib.import_module, "extraction.endpoint.probing")
+            await probing.probe_chat(gateway.settings.llm)
     except MemostreamError as error:
         raise HTTPException(500, f"a model does not answer: {error}") from error
     return ok()
