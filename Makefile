@@ -11,7 +11,9 @@ RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
 
 # pip checks every file against the hashes in the lock file; our own package is added without resolving anything.
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --no-compile
+# pip would compile with one core. What is no Python 3, as some templates, is left out in silence.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(CURDIR)/$(VENV)/lib
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 
 # Without the banner about what comes after Material.
@@ -153,11 +155,13 @@ $(CREATED):
 $(RUNTIME): requirements.txt pyproject.toml | $(CREATED)
 	@echo "Installing requirements.txt into $(VENV)"
 	@$(PIP) --require-hashes --requirement requirements.txt
+	@$(COMPILE) || true
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV): requirements-dev.txt pyproject.toml | $(CREATED)
 	@echo "Installing requirements-dev.txt into $(VENV)"
 	@$(PIP) --require-hashes --requirement requirements-dev.txt
+	@$(COMPILE) || true
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@
