@@ -50,6 +50,7 @@ check: $(DEV) ## Lint, formatting, types and import contracts
 # Each of the many processes that tests start would compile our modules, where the surroundings forbid to keep them.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
+	$(if $(ARGS),,-@$(BIN)/python -m tests.support.broker_cache)
 	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder tests)
 
 .PHONY: chaos

@@ -90,9 +90,6 @@ def kafka_bootstrap(request: pytest.FixtureRequest, service_folder: Path) -> Ite
         with _kafka_container() as bootstrap_servers:
             yield bootstrap_servers
     else:
-        from tests.support.broker_cache import make_broker_cache  # here: a unit test run needs no clients
-
-        run_apart(make_broker_cache())
         broker = EmbeddedKafka(service_folder / "broker")
         run_apart(broker.start())
         try:

@@ -1,5 +1,6 @@
 """Makes the cache from which embedded brokers start in half the time (embedded/java.py), once for a JDK and jars."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -75,3 +76,7 @@ async def _work(bootstrap_servers: str) -> None:
     async with consumer(kafka, TOPIC, group_id=TOPIC) as reader:
         await reader.getone()
         await reader.commit()
+
+
+if __name__ == "__main__":
+    asyncio.run(make_broker_cache())
