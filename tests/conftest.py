@@ -7,7 +7,7 @@ import signal
 import socket
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL, make_url
 
 from embedded import EmbeddedKafka, EmbeddedPostgres
+from tests.support.fork_server import forking
 
 KAFKA_VARIABLE = "MEMOSTREAM_TEST_KAFKA"
 DATABASE_VARIABLE = "MEMOSTREAM_TEST_DATABASE_URL"
@@ -96,6 +97,13 @@ def kafka_bootstrap(request: pytest.FixtureRequest, service_folder: Path) -> Ite
             yield broker.bootstrap_servers
         finally:
             run_apart(broker.stop())
+
+
+@pytest.fixture(scope="session")
+def program(service_folder: Path) -> Iterator[Sequence[str]]:
+    """A `memostream` that need not import anything, for tests that start many."""
+    with forking(service_folder) as folder:
+        yield [str(folder / "memostream")]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ One small system has worked and was stopped. Each defect is injected into a copy
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -52,14 +52,22 @@ class Settled:
 
 @pytest.fixture(scope="module")
 def settled(
-    tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str, postgres_admin_url: str, template_database: str
+    tmp_path_factory: pytest.TempPathFactory,
+    kafka_bootstrap: str,
+    postgres_admin_url: str,
+    template_database: str,
+    program: Sequence[str],
 ) -> Iterator[Settled]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     run_apart(execute(postgres_admin_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'))
     database_url = with_database(postgres_admin_url, name)
     kafka = KafkaSettings(bootstrap_servers=kafka_bootstrap, topic_prefix=f"{name}-", partitions=2)
     shell = CommandLine.of(
-        tmp_path_factory.mktemp("settled"), kafka=kafka_bootstrap, database_url=database_url, prefix=f"{name}-"
+        tmp_path_factory.mktemp("settled"),
+        kafka=kafka_bootstrap,
+        database_url=database_url,
+        prefix=f"{name}-",
+        program=program,
     )
     system = Settled(kafka, database_url, tuple(_records()))
     with shell.background("worker", until="worker.started"):

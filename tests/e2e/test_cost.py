@@ -1,6 +1,7 @@
 """What a worker spends at a scripted endpoint, as `memostream usage` tells it, and what a budget does about it."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -38,12 +39,15 @@ def answer(call: Call) -> Answer:
 
 
 @pytest.fixture
-def variables(tmp_path: Path, kafka_bootstrap: str, database_url: str, topic_prefix: str) -> CommandLine:
+def variables(
+    tmp_path: Path, kafka_bootstrap: str, database_url: str, topic_prefix: str, program: Sequence[str]
+) -> CommandLine:
     return CommandLine.of(
         tmp_path,
         kafka=kafka_bootstrap,
         database_url=database_url,
         prefix=topic_prefix,
+        program=program,
         MEMOSTREAM_EXTRACTION__PROVIDER="openai",
         MEMOSTREAM_EXTRACTION__RETRY_MIN_S="0.1",
         MEMOSTREAM_EXTRACTION__RETRY_MAX_S="0.5",

@@ -20,7 +20,6 @@ import pytest
 
 from embedded.addresses import read_addresses
 from tests.support.documents import ROOT, SHELLS, Block, Output, Page, Step, disagreement, page_paths, read_page
-from tests.support.fork_server import forking
 from tests.support.node import NODE_ENVIRONMENT, node_programs
 from tests.support.scripted_openai import Call, ScriptedOpenAI
 
@@ -199,18 +198,11 @@ def reading(folder: Path, environment: Mapping[str, str], model_endpoint: str = 
 
 
 @pytest.fixture(scope="module")
-def programs(service_folder: Path) -> Iterator[Path]:
-    """A `memostream` that need not import anything."""
-    with forking(service_folder) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def environment(programs: Path, service_folder: Path) -> dict[str, str]:
+def environment(program: Sequence[str], service_folder: Path) -> dict[str, str]:
     """A terminal 100 characters wide in which the environment is active and nothing is configured."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MEMOSTREAM_")}
     node = node_programs(service_folder / "node")
-    folders = [programs, Path(sys.executable).parent, node, inherited.get("PATH", "")]
+    folders = [Path(program[0]).parent, Path(sys.executable).parent, node, inherited.get("PATH", "")]
     return {
         **NODE_ENVIRONMENT,
         **inherited,

@@ -1,6 +1,7 @@
 """The main job with a model behind an endpoint: what it is asked, how often, and what happens while it is away."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,12 +32,15 @@ def said(*texts: str) -> bytes:
 
 
 @pytest.fixture
-def variables(tmp_path: Path, kafka_bootstrap: str, database_url: str, topic_prefix: str) -> CommandLine:
+def variables(
+    tmp_path: Path, kafka_bootstrap: str, database_url: str, topic_prefix: str, program: Sequence[str]
+) -> CommandLine:
     return CommandLine.of(
         tmp_path,
         kafka=kafka_bootstrap,
         database_url=database_url,
         prefix=topic_prefix,
+        program=program,
         MEMOSTREAM_EXTRACTION__PROVIDER="openai",
         MEMOSTREAM_EXTRACTION__HOLD_AFTER_S="1",
         MEMOSTREAM_EXTRACTION__RETRY_MIN_S="0.1",

@@ -40,13 +40,27 @@ class Done:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A shell with an environment that names broker, database and prefix, in a folder of its own."""
+    """A shell with an environment that names broker, database and prefix, in a folder of its own.
+
+    `program` is what processes are made of: in its place may stand one that a fork server answers
+    (tests/support/fork_server.py), where nobody stops or looks at a process itself.
+    """
 
     folder: Path
     environment: Mapping[str, str]
+    program: Sequence[str] = PROGRAM
 
     @classmethod
-    def of(cls, folder: Path, *, kafka: str, database_url: str, prefix: str, **more: str) -> "CommandLine":
+    def of(
+        cls,
+        folder: Path,
+        *,
+        kafka: str,
+        database_url: str,
+        prefix: str,
+        program: Sequence[str] = PROGRAM,
+        **more: str,
+    ) -> "CommandLine":
         """`more` are further variables. Nothing of the surroundings reaches the settings."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MEMOSTREAM_")}
         return cls(
@@ -62,6 +76,7 @@ class CommandLine:
                 "COLUMNS": "160",
                 **more,
             },
+            program,
         )
 
     def with_variables(self, **variables: str) -> "CommandLine":
@@ -83,7 +98,7 @@ class CommandLine:
     def run(self, *arguments: str, stdin: bytes = b"", fails: bool = False, timeout_s: float = DEADLINE_S) -> Done:
         """Run a command in a process of its own; an unexpected failure is an AssertionError with its output."""
         done = subprocess.run(
-            [*PROGRAM, *arguments],
+            [*self.program, *arguments],
             input=stdin,
             capture_output=True,
             cwd=self.folder,
@@ -125,7 +140,7 @@ class CommandLine:
         log = self.folder / f"{arguments[0]}-{time.monotonic_ns()}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [*PROGRAM, *arguments],
+                [*self.program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -30,6 +30,8 @@ PRELOADED: Final = (
     "cli.up",
     "cli.watching",
     "agents.application",
+    "api.app",
+    "cli.gateway",
     "embedded",
     "streams.worker",
 )

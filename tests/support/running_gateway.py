@@ -1,7 +1,7 @@
 """A worker and a gateway in processes of their own, as an operator runs them."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,16 +49,21 @@ class RunningSystem:
 
 @contextmanager
 def running_system(
-    folder: Path, kafka_bootstrap: str, postgres_admin_url: str, template_database: str, **variables: str
+    folder: Path,
+    kafka_bootstrap: str,
+    postgres_admin_url: str,
+    template_database: str,
+    program: Sequence[str],
+    **variables: str,
 ) -> Iterator[RunningSystem]:
     """A system on a database and on topics of its own; `variables` are settings, as in a shell."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     run_apart(execute(postgres_admin_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'))
     database_url = with_database(postgres_admin_url, name)
     port = free_port()
-    shell = CommandLine.of(folder, kafka=kafka_bootstrap, database_url=database_url, prefix=f"{name}-").with_variables(
-        MEMOSTREAM_API__PORT=str(port), MEMOSTREAM_API__ROOT_TOKEN=ROOT_TOKEN, **variables
-    )
+    shell = CommandLine.of(
+        folder, kafka=kafka_bootstrap, database_url=database_url, prefix=f"{name}-", program=program
+    ).with_variables(MEMOSTREAM_API__PORT=str(port), MEMOSTREAM_API__ROOT_TOKEN=ROOT_TOKEN, **variables)
     # Side by side, for both take a while to begin.
     with shell.background("worker") as worker, shell.background("api") as gateway:
         worker.wait_for("worker.started", START_S)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,14 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def test_every_call_gets_an_id_that_is_applied_or_is_told_to_come_again(
-    tmp_path: Path, postgres_admin_url: str, template_database: str
+    tmp_path: Path, postgres_admin_url: str, template_database: str, program: Sequence[str]
 ) -> None:
     broker = EmbeddedKafka(tmp_path / "broker")
     run_apart(broker.start())
     limits = {"MEMOSTREAM_API__PRODUCE_TIMEOUT_S": str(TIMEOUT_S)}
     try:
         with running_system(
-            tmp_path, broker.bootstrap_servers, postgres_admin_url, template_database, **limits
+            tmp_path, broker.bootstrap_servers, postgres_admin_url, template_database, program, **limits
         ) as system:
 
             async def restart() -> None:

@@ -151,8 +151,11 @@ async def test_both_consumers_read_every_change_once_with_every_field_as_python_
     kafka_bootstrap: str,
     database_url: str,
     topic_prefix: str,
+    program: Sequence[str],
 ) -> None:
-    shell = CommandLine.of(tmp_path, kafka=kafka_bootstrap, database_url=database_url, prefix=topic_prefix)
+    shell = CommandLine.of(
+        tmp_path, kafka=kafka_bootstrap, database_url=database_url, prefix=topic_prefix, program=program
+    )
     with shell.background("worker", until="worker.started"):
         running = followers.start()
         await asyncio.to_thread(create_update_and_forget, shell)
