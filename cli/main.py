@@ -19,6 +19,7 @@ from cli.commands import (
     memory,
     project,
     publish_snapshot,
+    raise_revisions,
     reembed,
     replay,
     run_gateway,
@@ -48,7 +49,7 @@ app = typer.Typer(
 
 for group in (
     *(run_system, run_gateway, send, ingest, memory, why, flush, inspect, usage, forget, publish_snapshot, project),
-    *(ingest_check, transfer, replay, dead_letters, reembed, doctor, schema),
+    *(ingest_check, transfer, replay, raise_revisions, dead_letters, reembed, doctor, schema),
 ):
     group.register(app)
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
+from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -23,9 +24,10 @@ from schemas.errors import InvalidRecord
 from schemas.records import Command, parse_record
 from schemas.settings import Settings
 from schemas.tokens import token_counter
-from schemas.windows import Window, decode_window
+from schemas.windows import Position, Window, decode_window
 from storage.database import create_engine
 from storage.errors import translated as from_postgres
+from storage.ledger import command_ledger_id_at, read_ledger
 from storage.usage import UsageFilter, UsageSum, total_usage
 from streams.blob_records import unit_of
 from streams.buffer_codec import encode_entry
@@ -49,7 +51,8 @@ Kind = Literal["message", "window", "forget", "unreadable"]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a replay will do. `counts` says what has become of the records that are left out, by the audit's words,
-    `sent` counts what is sent by kind, and `places` are the offsets of that by partition, in order.
+    `sent` counts what is sent by kind, and `places` are the offsets of that by partition, in order. `forgets` are those
+    of the forgets, which come first, and `forget_ids` the ids that these will have in the ledger.
     """
 
     wanted: ReplayRange
@@ -57,6 +60,8 @@ class Plan:
     counts: Mapping[str, int]
     sent: Mapping[Kind, int]
     places: Mapping[int, Sequence[int]]
+    forgets: Mapping[int, Sequence[int]]
+    forget_ids: Sequence[UUID]
     users: int
     windows: int
     tokens: int
@@ -67,14 +72,17 @@ class Plan:
         """How many are sent."""
         return sum(self.sent.values())
 
+    def records_of(self, partition: int) -> int:
+        """How many of a partition."""
+        return len(self.places.get(partition, ())) + len(self.forgets.get(partition, ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """A record that is to be sent: what it is, and of whom, where that can be read."""
+    """What a record is that is to be sent, and where it was sent first."""
 
     kind: Kind
-    record: RawRecord
-    user: tuple[str, str] | None
+    first: Position
 
 
 async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> Plan:
@@ -108,20 +116,46 @@ async def run(settings: Settings, plan: Plan, *, rate_per_s: float | None, quiet
     It keeps a short way ahead of the agents. Stopped half-way, a new plan goes on from there. Raises RetryLater if the
     broker is away: what came before is sent.
     """
+    rate, sent = Rate(rate_per_s), 0
+    if plan.forgets:
+        sent = await _send_places(settings, plan.wanted.topic, plan.forgets, rate, quiet=quiet)
+        await _forgotten(settings, plan.forget_ids)
+        # Whatever came after a forget, until now, went with it: in memory, buffered or on its way.
+        plan = await make_plan(settings, plan.wanted, quiet=quiet)
+    return sent + await _send_places(settings, plan.wanted.topic, plan.places, rate, quiet=quiet)
+
+
+async def _send_places(
+    settings: Settings, topic: str, places: Mapping[int, Sequence[int]], rate: Rate, *, quiet: bool
+) -> int:
     topics, sent = Topics(settings.kafka.topic_prefix), 0
-    rate = Rate(rate_per_s)
     async with (
         topic_scanner(settings.kafka) as scanner,
         topic_scanner(settings.kafka) as watcher,
         producer(settings.kafka) as client,
     ):
-        with _progress(plan.records, quiet=quiet) as advance:
-            async for some in _batches(read_places(scanner, plan.wanted.topic, plan.places)):
+        with _progress(sum(map(len, places.values())), quiet=quiet) as advance:
+            async for some in _batches(read_places(scanner, topic, places)):
                 await _room(watcher, topics)
                 sent += await _send(settings, client, topics, some)
                 advance(len(some))
                 await rate.keep(len(some))
     return sent
+
+
+async def _forgotten(settings: Settings, ledger_ids: Sequence[UUID]) -> None:
+    """Wait until these forgets are done."""
+    engine = create_engine(settings.storage)
+
+    async def waiting() -> int:
+        with from_postgres("waiting for forgets"):
+            async with engine.connect() as connection:
+                return len(set(ledger_ids).difference(await read_ledger(connection, ledger_ids)))
+
+    try:
+        await room(waiting, 0, "forgets are not done yet; does a worker run?")
+    finally:
+        await engine.dispose()
 
 
 async def read_places(
@@ -150,17 +184,25 @@ async def _measured(
     is_windows = wanted.topic == Topics(settings.kafka.topic_prefix).extraction_windows
     sent: Counter[Kind] = Counter()
     places: dict[int, list[int]] = {}
+    forgets: dict[int, list[int]] = {}
+    forget_ids = []
     async for record in read_places(scanner, wanted.topic, _by_partition(found.places)):
         sought = read_window(record, count) if is_windows else read_message(record, count, found)
-        if sought is not None:
-            sent[sought.kind] += 1
-            places.setdefault(record.partition, []).append(record.offset)
+        if sought is None:
+            continue
+        sent[sought.kind] += 1
+        is_forget = sought.kind == "forget"
+        (forgets if is_forget else places).setdefault(record.partition, []).append(record.offset)
+        if is_forget:
+            forget_ids.append(command_ledger_id_at(sought.first))
     return Plan(
         wanted=wanted,
         offsets=offsets,
         counts=dict(found.counts),
         sent=dict(sent),
         places=places,
+        forgets=forgets,
+        forget_ids=forget_ids,
         users=len(count.users),
         windows=count.windows,
         tokens=count.tokens,
@@ -174,17 +216,17 @@ def read_message(record: RawRecord, count: WindowCount, found: Found) -> Sought 
         origin = origin_of(record)
         opened = open_value(record.value or b"", record.headers)
         decoded = parse_record(opened.document)
-        user = (decoded.project_id, decoded.user_id)
-        if found.forgets.covers(user, origin or record.position):
+        user, first = (decoded.project_id, decoded.user_id), origin or record.position
+        if found.forgets.covers(user, first):
             return None
         if isinstance(decoded, Command):
-            return Sought("forget", record, user)
+            return Sought("forget", first)
         unit = unit_of(record, origin, decoded, opened.trace)
     except InvalidRecord:
         # It will be parked, as it should have been.
-        return Sought("unreadable", record, None)
+        return Sought("unreadable", record.position)
     count.add(*user, unit, len(encode_entry(unit)))
-    return Sought("message", record, user)
+    return Sought("message", first)
 
 
 def read_window(record: RawRecord, count: WindowCount) -> Sought:
@@ -192,12 +234,12 @@ def read_window(record: RawRecord, count: WindowCount) -> Sought:
     window = decode_window(record.value or b"")
     user = (window.project_id, window.user_id)
     if not isinstance(window, Window):
-        return Sought("forget", record, user)
+        return Sought("forget", window.origin or window.position)
     count.closed += 1
     count.tokens += window.token_count
     count.messages += len(window.units)
     count.users.add(user)
-    return Sought("window", record, user)
+    return Sought("window", record.position)
 
 
 async def _send(settings: Settings, client: AIOKafkaProducer, topics: Topics, records: Sequence[RawRecord]) -> int:

@@ -31,7 +31,7 @@ def plan_document(plan: Plan, currency: str) -> dict[str, Any]:
                 "partition": number,
                 "new_offset": plan.offsets.begin[number],
                 "end_offset": plan.offsets.end[number],
-                "send": len(plan.places.get(number, ())),
+                "send": plan.records_of(number),
             }
             for number in sorted(plan.offsets.end)
         ],
@@ -55,7 +55,7 @@ def print_plan(plan: Plan, currency: str) -> None:
     table = plain_table("topic", "partition", "new-offset", "end-offset", "to send")
     for number in sorted(plan.offsets.end):
         begin, end = plan.offsets.begin[number], plan.offsets.end[number]
-        table.add_row(plan.wanted.topic, f"{number}", f"{begin}", f"{end}", f"{len(plan.places.get(number, ())):,}")
+        table.add_row(plan.wanted.topic, f"{number}", f"{begin}", f"{end}", f"{plan.records_of(number):,}")
     out().print(table)
     lines = plain_table("", "records", "")
     for kind, meaning in KINDS.items():

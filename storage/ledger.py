@@ -73,7 +73,11 @@ class LedgerRow:
 
 def command_ledger_id(command: WindowCommand) -> UUID:
     """Id of a command's row, from where its producer put it, so that a forwarded copy has the same."""
-    first = command.origin or command.position
+    return command_ledger_id_at(command.origin or command.position)
+
+
+def command_ledger_id_at(first: Position) -> UUID:
+    """The same, of a command whose producer put it there."""
     return derived_uuid("command", first.topic, first.partition, first.offset, first.timestamp_ms)
 
 

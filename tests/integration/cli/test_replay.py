@@ -72,6 +72,8 @@ async def test_what_a_restored_database_lost_is_applied_as_it_was_and_a_second_r
         assert (nothing["send"], nothing["windows"], nothing["expected"]["cost"]) == ({}, 0, 0.0)
 
         await restore_an_empty_backup(shell)
+        assert shell.document("raise-revisions") == {"published": 3, "raised": 3}
+        assert shell.document("raise-revisions") == {"published": 3, "raised": 0}
         planned = shell.document("replay", "run", "--to-earliest")
         # What cy said before the forget stays out.
         assert planned["send"] == {"message": 2 * len(SAID) + 1, "forget": 1}
@@ -90,7 +92,10 @@ async def test_what_a_restored_database_lost_is_applied_as_it_was_and_a_second_r
         assert (again["send"], again["sent"]) == ({}, 0)
         shell.call("flush", "--all")
         assert await counted(shell, *MEMORY, "outbox") == rows
-        report = shell.document("audit", "--check", "records", "--check", "once", "--check", "order")
+        shell.document("publish-snapshot")
+        # Of windows and changes from after the backup Postgres knows nothing.
+        checks = ("records", "once", "order", "change-order", "profiles", "orphans")
+        report = shell.document("audit", *(word for name in checks for word in ("--check", name)))
         assert report["agrees"], report
 
 
@@ -110,8 +115,9 @@ async def test_windows_are_extracted_again_without_being_buffered(shell: Command
             await asyncio.sleep(0.1)
         assert memory(shell, "ann") == before
         left = shell.document("replay", "plan", "--topic", "extraction-windows", "--to-earliest")
-        # The windows, and those that came again.
-        assert (left["send"], left["left_out"]["applied"]) == ({}, 2 * len(SAID))
+        # The windows, and those that came again, which may not be committed yet.
+        known = left["left_out"]
+        assert (left["send"], known["applied"] + known.get("extracting", 0)) == ({}, 2 * len(SAID))
 
 
 REFUSED: list[tuple[tuple[str, ...], str]] = [
