@@ -79,10 +79,16 @@ const stream = await consumer.consume({
 // The last printed record of each partition.
 const printed = new Map<string, ChangeRecord>();
 
-async function commit(): Promise<void> {
-  const records = [...printed.values()];
-  printed.clear();
-  for (const record of records) await record.commit();
+// One commit after the other: the last one must not overtake one that is under way.
+let committed = Promise.resolve();
+
+function commit(): Promise<void> {
+  committed = committed.then(async () => {
+    const records = [...printed.values()];
+    printed.clear();
+    for (const record of records) await record.commit();
+  });
+  return committed;
 }
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stream.close());
