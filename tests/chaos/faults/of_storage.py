@@ -77,8 +77,8 @@ def _age(folder: Path) -> None:
         database = Rdict(str(partition), Options(raw_mode=True))
         meta = database.get(META_KEY)
         if isinstance(meta, bytes):
-            offset, saved_at_ms = (int(part) for part in meta.split(b" "))
-            database.put(META_KEY, b"%d %d" % (offset, saved_at_ms - DAYS_OLD_MS))
+            offset, saved_at_ms, *others = meta.split(b" ")
+            database.put(META_KEY, b" ".join([offset, b"%d" % (int(saved_at_ms) - DAYS_OLD_MS), *others]))
         database.close()
 
 
