@@ -77,21 +77,24 @@ async def _lock_crosswise(arena: Arena) -> None:
         with contextlib.suppress(asyncpg.DeadlockDetectedError):
             async with connection.transaction():
                 await connection.execute("SELECT 1 FROM profiles FOR UPDATE")
-                if await _waiting_worker(arena, LOCKED_S) is not None:
+                # Workers wait for each other, too; only one that waits for us has locked its user before.
+                if await _waiting_worker(arena, LOCKED_S, connection.get_server_pid()) is not None:
                     await connection.execute("SELECT 1 FROM users FOR UPDATE")
     finally:
         await connection.close()
 
 
-async def _waiting_worker(arena: Arena, timeout_s: float) -> int | None:
-    """The session of a worker that waits for a lock now."""
+async def _waiting_worker(arena: Arena, timeout_s: float, blocked_by: int | None = None) -> int | None:
+    """The session of a worker that waits for a lock now, of that session where one is named."""
     connection = await arena.connect()
     deadline = time.monotonic() + timeout_s
     try:
         while time.monotonic() < deadline:
             found: int | None = await connection.fetchval(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock' LIMIT 1",
+                "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock' "
+                "AND ($2::int IS NULL OR $2 = ANY(pg_blocking_pids(pid))) LIMIT 1",
                 APPLICATION_NAME,
+                blocked_by,
             )
             if found is not None:
                 return found
