@@ -1,12 +1,10 @@
 """Accounts for every record of `chat-messages` in a range: reads what each stage holds, then classifies in batches."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.audit_checks import (
@@ -35,7 +33,7 @@ from cli.audit_rules import (
     outcome_of_blob,
 )
 from cli.audit_topics import check_changes, check_profiles
-from cli.console import err
+from cli.progress import counting
 from cli.scanning import TopicScanner, topic_scanner
 from schemas import headers as names
 from schemas.errors import ConfigurationError, InvalidRecord
@@ -177,7 +175,7 @@ async def account(
         stages = await read_stages(scanner, sources.settings, sources.topics, connection)
         tally.held = stages.held
         total = sum(max(0, stop[number] - begin[number]) for number in stop)
-        with _progress(total, quiet=quiet) as advance:
+        with counting("accounting", total, quiet=quiet) as advance:
             async for records in scanner.scan(topic, begin, stop):
                 seen = [seen_record(record) for record in records]
                 decoded = await classify(connection, seen, stages, len(end), tally, takes)
@@ -219,13 +217,14 @@ async def classify(
     placed: list[DecodedRecord] = []
     blobs: list[tuple[Seen, BlobFacts]] = []
     for seen in records:
-        if takes is not None and ((owner := decode(seen)) is None or not takes(owner.project_id, owner.user_id)):
+        decoded = None if takes is None else decode(seen)
+        if takes is not None and (decoded is None or not takes(decoded.project_id, decoded.user_id)):
             continue
         outcome = outcome_before_decoding(seen, stages)
         if outcome is not None:
             tally.add(seen.place, outcome)
             continue
-        decoded = decode(seen)
+        decoded = decoded or decode(seen)
         if decoded is None or is_misplaced(seen, decoded.user_id, partitions):
             # A dead letter or a copy has to be found, or it is lost.
             tally.add(seen.place, "missing")
@@ -333,12 +332,3 @@ def _add_pending(pending: dict[Place, list[PendingUnit]], window: Window, outcom
         blob = (window.project_id, window.user_id, unit.blob_id)
         place = (unit.position.partition, unit.position.offset)
         pending.setdefault(place, []).append(PendingUnit(blob, unit.key, outcome))
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    console = err()
-    columns = (SpinnerColumn(), TextColumn("accounting"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("accounting", total=total)
-        yield lambda count: bar.advance(task, count)

@@ -1,7 +1,7 @@
 """Reads dead letters with what has become of them, sends them again, and drops them."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from cli.batching import batched
 from cli.dead_letter_rules import (
     BlobKey,
     Letter,
@@ -90,7 +91,7 @@ async def redrive(settings: Settings, letters: Sequence[Letter], *, execute: boo
     if execute and taken:
         topics = Topics(settings.kafka.topic_prefix)
         async with producer(settings.kafka) as client:
-            for some in _batches(taken):
+            for some in batched(taken, BATCH):
                 with from_kafka("sending dead letters again"):
                     sent = [
                         await client.send(one.topic, one.value, key=one.key, headers=list(one.headers))
@@ -138,7 +139,7 @@ def _check_places(wanted: Wanted, letters: Sequence[Letter], newest: Sequence[Le
 
 
 async def _judged(engine: AsyncEngine, letters: Sequence[Letter]) -> AsyncIterator[Letter]:
-    for some in _batches(letters):
+    for some in batched(letters, BATCH):
         with from_postgres("looking up parked blobs"):
             async with engine.connect() as connection:
                 for letter in await _with_status(connection, some):
@@ -158,10 +159,6 @@ async def _dropped(engine: AsyncEngine, blob: BlobKey) -> bool:
     with from_postgres("dropping a dead letter"):
         async with engine.begin() as connection:
             return await drop_parked(connection, *blob, datetime.now(UTC))
-
-
-def _batches(letters: Sequence[Letter]) -> Iterator[Sequence[Letter]]:
-    return (letters[begin : begin + BATCH] for begin in range(0, len(letters), BATCH))
 
 
 @asynccontextmanager

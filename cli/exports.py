@@ -13,7 +13,7 @@ from typing import TextIO
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.snapshots import users_of
-from cli.transfer_report import TransferReport, counting
+from cli.transfer_report import TransferReport, counting_users
 from schemas.errors import ConfigurationError, NotFound
 from schemas.export import UserExport
 from schemas.settings import Settings
@@ -36,7 +36,7 @@ async def export_users(
     engine = create_engine(settings.storage)
     try:
         with _opened(out_file) as file:
-            with counting("exporting", quiet=quiet) as advance:
+            with counting_users("exporting", quiet=quiet) as advance:
                 async for user in users_of(engine, project_id, user_id):
                     advance()
                     await _write(engine, file, report, user)

@@ -2,18 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from pydantic import ValidationError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from cli.console import err
+from cli.batching import batched
+from cli.progress import shown
 from cli.scanning import TopicScanner, topic_scanner
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.identity import derived_uuid
@@ -218,16 +219,9 @@ async def _nothing_held(engine: AsyncEngine, named: Sequence[User] | None, stage
         await asyncio.sleep(HELD_POLL_S)
 
 
-def batched(items: Sequence[UUID], size: int) -> Iterator[Sequence[UUID]]:
-    """The items in slices of at most `size`."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
 @asynccontextmanager
 async def _progress(stage: _Stage, *, quiet: bool) -> AsyncIterator[None]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = err()
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    with shown(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), quiet=quiet) as bar:
         task = bar.add_task(stage.name, total=None)
 
         async def show() -> None:

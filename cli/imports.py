@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.snapshots import wait_for_room
-from cli.transfer_report import Refusal, TransferReport, counting
+from cli.transfer_report import Refusal, TransferReport, counting_users
 from schemas.errors import ConfigurationError
 from schemas.export import InvalidExport, UserExport, months_of, parse_export
 from schemas.settings import Settings
@@ -85,7 +85,7 @@ async def import_file(
     engine = create_engine(settings.storage)
     try:
         imports = Imports(engine, settings, "export", executes, revives_forgotten)
-        with counting("importing", quiet=quiet) as advance:
+        with counting_users("importing", quiet=quiet) as advance:
             for number, line in _lines(name):
                 advance()
                 try:

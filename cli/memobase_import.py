@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.imports import Imports
 from cli.memobase_memory import memory_of
-from cli.transfer_report import Refusal, TransferReport, counting
+from cli.transfer_report import Refusal, TransferReport, counting_users
 from schemas.errors import ConfigurationError
 from schemas.export import InvalidExport
 from schemas.settings import Settings
@@ -45,7 +45,7 @@ async def import_memobase(
     try:
         async with open_source(url) as source:
             imports = Imports(engine, settings, "memobase", executes, revives_forgotten)
-            with _opened(unprocessed) as file, counting("importing", quiet=quiet) as advance:
+            with _opened(unprocessed) as file, counting_users("importing", quiet=quiet) as advance:
                 async for key in user_keys(source, project_id):
                     advance()
                     await _import(source, key, root_project, imports, report, file)

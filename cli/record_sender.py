@@ -8,9 +8,9 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from cli.console import err
+from cli.progress import shown
 from schemas.settings import Settings
 from streams.clients import producer, retrieved, translated
 from streams.topics import Topics, ensure_topics, partition_for
@@ -65,6 +65,5 @@ async def record_sender(settings: Settings) -> AsyncIterator[RecordSender]:
 @contextmanager
 def progress_bar(total_bytes: int | None, *, quiet: bool) -> Iterator[tuple[Progress, TaskID]]:
     """A bar of bytes that were read, and the field `sent`, in records."""
-    columns = (SpinnerColumn(), TextColumn("sending"), BarColumn(), TextColumn("{task.fields[sent]} records"))
-    with Progress(*columns, console=err(), transient=True, disable=quiet or not err().is_terminal) as bar:
+    with shown(TextColumn("sending"), BarColumn(), TextColumn("{task.fields[sent]} records"), quiet=quiet) as bar:
         yield bar, bar.add_task("sending", total=total_bytes, sent=0)

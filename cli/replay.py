@@ -1,20 +1,20 @@
 """Replays a range of a topic into live memory: what no stage knows is sent again, and the agents do the rest."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from cli.audit import STATEMENT_S
 from cli.audit_checks import Sources
-from cli.console import err, note
+from cli.console import note
 from cli.pacing import Rate, room
+from cli.progress import counting
 from cli.replay_costs import Expected, WindowCount, expected
 from cli.replay_finding import Found, Place, find_messages, find_windows
 from cli.replay_range import Offsets, ReplayRange, offsets_of
@@ -134,7 +134,7 @@ async def _send_places(
         topic_scanner(settings.kafka) as watcher,
         producer(settings.kafka) as client,
     ):
-        with _progress(sum(map(len, places.values())), quiet=quiet) as advance:
+        with counting("sending", sum(map(len, places.values())), quiet=quiet) as advance:
             async for some in _batches(read_places(scanner, topic, places)):
                 await _room(watcher, topics)
                 sent += await _send(settings, client, topics, some)
@@ -313,12 +313,3 @@ async def _batches(records: AsyncIterator[RawRecord]) -> AsyncIterator[Sequence[
             some = []
     if some:
         yield some
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    console = err()
-    columns = (SpinnerColumn(), TextColumn("sending"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("sending", total=total)
-        yield lambda count: bar.advance(task, count)

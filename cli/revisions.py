@@ -1,12 +1,13 @@
 """Raises the revisions of a restored database above those that `profiles` holds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import orjson
 
+from cli.batching import batched
 from cli.scanning import topic_scanner
 from schemas.changes import ProfileState
 from schemas.settings import Settings
@@ -37,8 +38,9 @@ async def raise_above_published(settings: Settings) -> Raised:
     raised = 0
     try:
         with translated("raising revisions"):
-            for some in _batches(published):
+            for users in batched(sorted(published), BATCH):
                 async with engine.begin() as connection:
+                    some = {user: published[user] for user in users}
                     raised += await raise_revisions(connection, some, datetime.now(UTC))
     finally:
         await engine.dispose()
@@ -61,9 +63,3 @@ async def _published(settings: Settings) -> Mapping[UserKey, int]:
                 revision = ProfileState.model_validate(orjson.loads(record.value)).revision
                 published[user] = max(revision, published.get(user, 0))
     return published
-
-
-def _batches(published: Mapping[UserKey, int]) -> Iterator[Mapping[UserKey, int]]:
-    users = sorted(published)
-    for begin in range(0, len(users), BATCH):
-        yield {user: published[user] for user in users[begin : begin + BATCH]}

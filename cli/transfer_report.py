@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import TextColumn
 
-from cli.console import err, note, out, print_json, printable
+from cli.console import note, out, print_json, printable
+from cli.progress import shown
 from schemas.export import UserExport, counts_of
 
 REFUSALS_LISTED: Final = 1_000
@@ -66,11 +67,9 @@ class TransferReport:
 
 
 @contextmanager
-def counting(what: str, *, quiet: bool) -> Iterator[Callable[[], None]]:
+def counting_users(what: str, *, quiet: bool) -> Iterator[Callable[[], None]]:
     """A count of users on stderr while the work goes on; call what it yields for each."""
-    console = err()
-    columns = (SpinnerColumn(), TextColumn(what), TextColumn("{task.completed:,.0f} users"))
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    with shown(TextColumn(what), TextColumn("{task.completed:,.0f} users"), quiet=quiet) as bar:
         task = bar.add_task(what, total=None)
         yield lambda: bar.advance(task)
 

@@ -47,7 +47,7 @@ async def test_one_lost_record_is_found_and_named(working: CommandLine) -> None:
     working.call("send", str(file))
     working.call("flush", "--all")
     assert working.document("audit")["agrees"]
-    database_url = working.environment["MEMOSTREAM_STORAGE__DATABASE_URL"]
+    database_url = working.database_url
     await execute(database_url, "DELETE FROM units WHERE user_id = 'user-3'")
     account = working.document("audit", fails=True)
     assert account["counts"]["missing"] == len(account["missing"]) == 1

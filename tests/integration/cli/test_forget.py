@@ -43,17 +43,10 @@ def traces_in(raw: bytes) -> set[bytes]:
     return {trace for trace in TRACES if trace in raw}
 
 
-def kafka_of(shell: CommandLine) -> KafkaSettings:
-    return KafkaSettings(
-        bootstrap_servers=shell.environment["MEMOSTREAM_KAFKA__BOOTSTRAP_SERVERS"],
-        topic_prefix=shell.environment["MEMOSTREAM_KAFKA__TOPIC_PREFIX"],
-    )
-
-
 @pytest.fixture
 def on_disk(shell: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
     """An installation of one partition, with buffers in RocksDB and topics that are compacted at once."""
-    kafka = kafka_of(shell)
+    kafka = shell.kafka
     topics = Topics(kafka.topic_prefix)
     broker = ConfigResource(ConfigResourceType.BROKER, "1", {"log.cleaner.backoff.ms": "200"})
 
@@ -112,7 +105,7 @@ def traces_in_files(folder: Path) -> set[bytes]:
 
 async def traces_in_tables(shell: CommandLine) -> dict[str, set[bytes]]:
     """By table, of all that there are."""
-    connection = await asyncpg.connect(plain_dsn(shell.environment["MEMOSTREAM_STORAGE__DATABASE_URL"]))
+    connection = await asyncpg.connect(plain_dsn(shell.database_url))
     try:
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         found = {}
@@ -126,7 +119,7 @@ async def traces_in_tables(shell: CommandLine) -> dict[str, set[bytes]]:
 
 async def of_other_generations(shell: CommandLine) -> None:
     """Rows as a shadow has them beside the live ones."""
-    connection = await asyncpg.connect(plain_dsn(shell.environment["MEMOSTREAM_STORAGE__DATABASE_URL"]))
+    connection = await asyncpg.connect(plain_dsn(shell.database_url))
     try:
         for table, fresh in (("profiles", "profile_id"), ("units", None), ("events", "event_id")):
             columns = await connection.fetch(
@@ -206,7 +199,7 @@ def working(shell: CommandLine) -> Iterator[Any]:
 
 
 def test_a_forgotten_user_is_nowhere_and_does_not_come_back(on_disk: CommandLine) -> None:
-    kafka = kafka_of(on_disk)
+    kafka = on_disk.kafka
     topics = Topics(kafka.topic_prefix)
     copies = on_disk.folder / "copies"
     compacted = (topics.profiles, topics.buffer_changelog)
