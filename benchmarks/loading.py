@@ -18,7 +18,7 @@ from pgvector.asyncpg import register_vector
 from sqlalchemy.engine import make_url
 
 from schemas.profile_schema import DEFAULT_SLOTS
-from storage.tables import LIVE_GENERATION
+from storage.columns import LIVE_GENERATION
 
 PROJECT_ID: Final = "default"
 GISTS_OF_AN_EVENT: Final = 4

@@ -11,21 +11,12 @@ from sqlalchemy import ARRAY, Select, Text, and_, bindparam, column, exists, fun
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import ProfileEntry
+from storage.columns import without_search
 from storage.outbox import AggregateType
 from storage.outgoing import STATE_MESSAGE_IDS
 from storage.profile_writing import profile_row
 from storage.reading import user_hash
-from storage.tables import (
-    edit_history,
-    events,
-    forgotten_users,
-    outbox,
-    profile_history,
-    profiles,
-    units,
-    users,
-    without_search,
-)
+from storage.tables import edit_history, events, forgotten_users, outbox, profile_history, profiles, units, users
 from storage.user_listing import UserKey
 
 ChangeKind = Literal["profile-updated", "event-updated"]

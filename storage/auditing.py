@@ -6,8 +6,9 @@ from typing import Any, cast
 from sqlalchemy import ARRAY, BindParameter, Text, bindparam, column, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.columns import LIVE_GENERATION
 from storage.reading import offsets_from_json, recorded_unit, user_hash
-from storage.tables import LIVE_GENERATION, forgotten_users, units, users
+from storage.tables import forgotten_users, units, users
 from storage.units import ForgetCutOff, RecordedUnit
 
 BlobKey = tuple[str, str, str]

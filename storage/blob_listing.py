@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.blob_states import BlobState
 from schemas.windows import Unit, Window
+from storage.columns import LIVE_GENERATION
 from storage.holding import held_record
-from storage.tables import LIVE_GENERATION, held_windows, units, users
+from storage.tables import held_windows, units, users
 from storage.units import ID_CONFLICT
 
 

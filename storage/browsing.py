@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import Event, EventGist, EventTag
 from schemas.memory import Quote
+from storage.columns import LIVE_GENERATION, without_search
 from storage.profile_writing import ProfileRow, profile_row
-from storage.tables import LIVE_GENERATION, events, gists, profile_history, profiles, users, without_search
+from storage.tables import events, gists, profile_history, profiles, users
 from storage.text import quotes_from_json, rfc3339
 
 _EVENT_COLUMNS: Final = without_search(events)

@@ -5,8 +5,9 @@ from datetime import datetime
 from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.columns import LIVE_GENERATION
 from storage.locking import lock_known_user
-from storage.tables import LIVE_GENERATION, units
+from storage.tables import units
 from storage.unit_writing import write_erased
 from storage.units import ID_CONFLICT
 

@@ -18,19 +18,9 @@ from schemas.export import (
     ExportedUnit,
     UserExport,
 )
+from storage.columns import without_search
 from storage.reading import recorded_unit
-from storage.tables import (
-    blobs,
-    edit_history,
-    events,
-    gists,
-    profile_history,
-    profiles,
-    units,
-    user_statuses,
-    users,
-    without_search,
-)
+from storage.tables import blobs, edit_history, events, gists, profile_history, profiles, units, user_statuses, users
 from storage.units import WHOLE
 
 _OWNER: Final = ("project_id", "user_id", "generation")

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import ProfileEntry
 from schemas.memory import ChangeOp, Embedding, SlotChange, slot_text
+from storage.columns import without_search
 from storage.compiled import Compiled, Record, insert_of
 from storage.locking import LockedUser
-from storage.tables import profile_history, profiles, without_search
+from storage.tables import profile_history, profiles
 from storage.text import quotes_to_json, rfc3339
 from storage.vector_columns import IN_USE, VECTORS, VectorColumn, placed
 

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.identity import content_hash
 from schemas.memory import Correction, Profile, Slot
 from schemas.windows import MessageId, Position
+from storage.columns import LIVE_GENERATION
 from storage.compiled import Compiled, Record
-from storage.tables import LIVE_GENERATION, forgotten_users, profile_history, profiles, units, users
+from storage.tables import forgotten_users, profile_history, profiles, units, users
 from storage.units import ForgetCutOff, RecordedUnit, UnitBook, UnitState, book_of
 
 # Reasons of history rows by hand that set a slot right.

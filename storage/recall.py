@@ -8,7 +8,8 @@ from sqlalchemy import Float, Integer, Select, Table, Text, bindparam, case, fun
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.memory import Embedding
-from storage.tables import LIVE_GENERATION, gists, profiles, users
+from storage.columns import LIVE_GENERATION
+from storage.tables import gists, profiles, users
 from storage.vector_columns import VECTORS
 
 # Which of the two times of all that is remembered: when memory held it, or when it was said.

@@ -7,8 +7,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from schemas.errors import ConfigurationError
+from storage.columns import metadata
 from storage.errors import sqlstate, translated
-from storage.tables import metadata, project_tokens
+from storage.tables import project_tokens
 
 # Both stand in the policies, too, which migrations write.
 ROLE: Final = "memostream_api"

@@ -2,10 +2,10 @@
 
 from alembic import context
 
-from storage.tables import metadata
+from storage.tables import users
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=metadata, compare_server_default=False
+    connection=context.config.attributes["connection"], target_metadata=users.metadata, compare_server_default=False
 )
 with context.begin_transaction():
     context.run_migrations()

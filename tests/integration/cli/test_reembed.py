@@ -23,9 +23,10 @@ from cli.reembedding import Limits, finish, give_up, plan, read_status, run
 from schemas.errors import ConfigurationError, Conflict
 from schemas.memory import EmbeddingModel, Usage
 from schemas.settings import EmbeddingSettings, PriceSettings, Settings, StorageSettings
+from storage.columns import metadata
 from storage.database import create_engine
 from storage.migrate import migrate
-from storage.tables import gists, metadata
+from storage.tables import gists
 from storage.vector_columns import vector_column, watch_vectors
 from tests.integration.storage.builders import application, apply_once, remember, unit, window
 from tests.integration.storage.builders import update as memory_of

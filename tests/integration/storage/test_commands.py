@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from schemas.windows import Window, WindowCommand
 from storage import outbox
 from storage.applying import UnitsMoved
+from storage.columns import metadata
 from storage.commands import apply_command, has_arrived
 from storage.forgetting import count_rows, not_forgotten
 from storage.holding import hold, read_held
@@ -23,7 +24,6 @@ from storage.tables import (
     gists,
     held_windows,
     ledger,
-    metadata,
     profile_history,
     profiles,
     units,

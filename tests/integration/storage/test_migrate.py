@@ -14,9 +14,10 @@ from sqlalchemy import Connection, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from schemas.errors import ConfigurationError, RetryLater
+from storage.columns import metadata
 from storage.migrate import migrate
 from storage.partitions import ensure_unit_partitions
-from storage.tables import metadata, schema_info, units
+from storage.tables import schema_info, units
 from tests.integration.storage.builders import rows_of
 
 

@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from schemas.errors import ConfigurationError
 from schemas.settings import StorageSettings
+from storage.columns import metadata
 from storage.database import create_engine
 from storage.errors import sqlstate
 from storage.partitions import ensure_unit_partitions
 from storage.row_security import ROLE, bind, prepare_role, tables_of_projects
-from storage.tables import events, metadata, profiles, project_tokens, projects, units, users
+from storage.tables import events, profiles, project_tokens, projects, units, users
 from tests.conftest import execute
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
