@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from agents.counting import count_spent
-from agents.dependencies import SpendingDeps
+from agents.dependencies import ShadowWork, SpendingDeps
 from agents.faults import UserKey
 from schemas.budgets import BudgetLimits, Reached, Spent, day_of, is_near, reached
 from schemas.costs import cost_of
@@ -19,7 +19,7 @@ from schemas.errors import RetryLater
 from schemas.memory import Usage
 from schemas.windows import Window
 from storage.errors import translated
-from storage.usage import Attempt, ModelCalls, UsageOutcome, read_spent, record_usage
+from storage.usage import Attempt, ModelCalls, UsageOutcome, read_spent, record_usage, shadow_cost
 
 log = structlog.get_logger()
 
@@ -29,6 +29,8 @@ SUM_AGE_S: Final = 5.0
 MAX_UNWRITTEN: Final = 1000
 # An attempt that is cancelled does not hold up the shutdown for longer.
 WRITE_S: Final = 5.0
+# A shadow that has cost what it may looks again after so long.
+COST_LOOK_S: Final = 10.0
 
 
 class BudgetReached(RetryLater):
@@ -77,7 +79,12 @@ class Accounts:
         self._unwritten: list[Attempt] = []
 
     async def check(self, user: UserKey) -> None:
-        """Raises BudgetReached when a budget of the user or the project is used up, RetryLater without Postgres."""
+        """Raises BudgetReached when a budget of the user or the project is used up, RetryLater without Postgres; for a
+        shadow RetryLater once it has cost what it may, for more may be allowed while it waits.
+        """
+        if self._deps.shadow is not None:
+            await self._check_cost(self._deps.shadow)
+            return
         limits = self._deps.budget.of_project(user[0])
         now = self._deps.clock.now()
         start, end = day_of(now)
@@ -109,6 +116,7 @@ class Accounts:
             outcome=outcome,
             calls=tuple(self._calls(meter)),
             recorded_at=self._deps.clock.now(),
+            shadow=None if self._deps.shadow is None else self._deps.shadow.generation,
         )
 
     async def written(self, attempt: Attempt) -> None:
@@ -121,6 +129,18 @@ class Accounts:
         self._count(attempt)
         self._keep([attempt])
         await self._write_all()
+
+    async def _check_cost(self, shadow: ShadowWork) -> None:
+        max_cost = shadow.max_cost()
+        if max_cost is None:
+            return
+        with translated("reading what a shadow has cost"):
+            async with self._deps.engine.connect() as connection:
+                cost = await shadow_cost(connection, shadow.generation)
+        if cost >= max_cost:
+            raise RetryLater(
+                f"the shadow has cost {cost:.2f} of {max_cost:.2f}: allow more with --max-cost", COST_LOOK_S
+            )
 
     async def _write_all(self) -> None:
         waiting, self._unwritten = self._unwritten, []

@@ -128,6 +128,7 @@ class Applier:
         self._deps = deps
         self._endpoint = endpoint
         self._accounts = accounts
+        self._shadow = None if deps.shadow is None else deps.shadow.generation
 
     async def apply_windows(
         self,
@@ -188,8 +189,8 @@ class Applier:
         units = [unit for window, _ in windows for unit in window.units]
         with translated("looking up units"):
             async with self._deps.engine.connect() as connection:
-                book = await look_up_units(connection, *user, {unit.blob_id for unit in units})
-                profile = await read_profile(connection, *user)
+                book = await look_up_units(connection, *user, {unit.blob_id for unit in units}, self._shadow)
+                profile = await read_profile(connection, *user, self._shadow)
         # One policy for the whole attempt: facts are merged by the rules that they were extracted by.
         policy = await self._deps.policy_of_project(user[0])
         meter.model = self._endpoint.identity(policy).model
@@ -217,6 +218,7 @@ class Applier:
                 window_positions={window.window_id: position for window, position in windows},
                 keep_blobs=self._deps.keep_blobs,
                 embeds_by=self._deps.embeds_by,
+                shadow=self._shadow,
             )
             attempt = None
             if plan.remaining or not meter.is_empty:
@@ -289,7 +291,7 @@ class Applier:
     async def _read_profile(self, user: UserKey) -> Profile:
         with translated("reading a profile"):
             async with self._deps.engine.connect() as connection:
-                return await read_profile(connection, *user)
+                return await read_profile(connection, *user, self._shadow)
 
     async def _commit(self, application: Application, attempt: Attempt | None, in_transaction: InTransaction) -> None:
         clock = self._deps.clock

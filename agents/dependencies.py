@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from schemas.prices import PriceSettings
 from schemas.profile_schema import ProfilePolicy
 from schemas.settings import BufferSettings, ExtractionSettings, WorkerSettings
 from schemas.tracing import NO_TRACER, Tracer
+from schemas.windows import Position, Window, WindowCommand
 from streams.tracker import Partition
 
 
@@ -49,6 +51,17 @@ class Clock:
     new_id: Callable[[], UUID] = uuid.uuid4
 
 
+@dataclass(frozen=True, slots=True)
+class ShadowWork:
+    """The shadow that is extracted for. `takes` says which records belong to it; `max_cost` is what it may cost in all,
+    and is looked at before each extraction, so that those under way come on top.
+    """
+
+    generation: int
+    takes: Callable[[Window | WindowCommand, Position], bool]
+    max_cost: Callable[[], Decimal | None]
+
+
 class SpendingDeps(Protocol):
     """What is needed to ask a model and to keep account of it."""
 
@@ -62,6 +75,8 @@ class SpendingDeps(Protocol):
     def budget(self) -> BudgetSettings: ...
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def shadow(self) -> ShadowWork | None: ...
 
 
 class EmbeddingDeps(SpendingDeps, Protocol):
@@ -81,6 +96,7 @@ class ReembeddingDeps:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     clock: Clock = field(default_factory=Clock)
     metrics: Metrics = NO_METRICS
+    shadow: ShadowWork | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +107,8 @@ class ExtractionDeps:
     text in Postgres, too; without `reads_images` images are parked. `end_offsets` asks the broker for those of
     `chat-messages` and all ingest sources, which a forget stores; it raises RetryLater when the broker is away.
     `policy_of_project` tells what a project's extraction asks for and keeps; it raises RetryLater when Postgres is
-    away. `embeds_by` is the model of the extractor's embeddings; without, they go to the column in use.
+    away. `embeds_by` is the model of the extractor's embeddings; without, they go to the column in use. With `shadow`
+    all comes to that generation, and live memory is neither read nor written.
     """
 
     engine: AsyncEngine
@@ -112,6 +129,7 @@ class ExtractionDeps:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     metrics: Metrics = NO_METRICS
     tracer: Tracer = NO_TRACER
+    shadow: ShadowWork | None = None
     commit_interval_s: float = 1.0
     hold_poll_s: float = 1.0
     # Renewed while its extraction runs; a dead worker's held users wait for so long.

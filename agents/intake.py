@@ -86,7 +86,9 @@ class Intake:
         """Read until cancelled, also after an error: Faust would restart an agent that ends, past the error."""
         if not self._tasks:
             self._start(self._commit_forever())
-            self._start(self._holds.run())
+            # A shadow holds nobody, and live holds are no business of its workers.
+            if self._deps.shadow is None:
+                self._start(self._holds.run())
         reader = self._start(self._read(records))
         try:
             await asyncio.Event().wait()

@@ -53,11 +53,15 @@ class Settler:
         A user who has to wait is held after `hold_after_s`, or once `full` is set, for then nobody else's records are
         read; at once where a budget is used up, until the day ends. Waits as long as it takes while Postgres is away,
         and with a forget, which needs no model: held, it would stand behind what it is to remove.
-        False, with nothing done, when `is_ours` says that another worker has the records, or after `stop`.
+        False, with nothing done, when `is_ours` says that another worker has the records, or after `stop`. For a shadow
+        nobody is held, and what it does not take is left out, as are commands: the live stages do them.
         """
+        shadow = self._deps.shadow
+        if shadow is not None:
+            records = [item for item in records if isinstance(item[0], Window) and shadow.takes(*item)]
         clock, settings = self._deps.clock, self._deps.extraction
         hold_at_s = clock.monotonic() + settings.hold_after_s
-        may_hold = not has_forget(records)
+        may_hold = shadow is None and not has_forget(records)
         failures = 0
         hold_reason = BEHIND_HELD
         hold_until: datetime | None = None
@@ -148,7 +152,7 @@ class Settler:
         Only the worker that has the user's partition adds to them, so a no stays a no; and where the timer finishes
         the last of them meanwhile, these are simply the next that it takes.
         """
-        if has_forget(records):
+        if has_forget(records) or self._deps.shadow is not None:
             return records
         with translated("looking for held windows"):
             async with self._deps.engine.connect() as connection:

@@ -15,12 +15,13 @@ from schemas.memory import EmbeddingModel, ExtractorIdentity, MemoryUpdate, Quot
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
 from storage.compiled import Compiled, insert_of
-from storage.ledger import UnitCounts, record_ledger, window_row
+from storage.ledger import LedgerRow, UnitCounts, record_ledger, window_row
 from storage.locking import LockedUser, count_on, lock_user
 from storage.outbox import append_rows
 from storage.outgoing import Outgoing, change_source
 from storage.profile_writing import decide_changes, read_rows, write_changes
 from storage.reading import look_up_units
+from storage.shadows import count_shadow_on, keep_letters, lock_shadow_user, record_windows
 from storage.tables import events, gists
 from storage.text import quotes_to_json, rfc3339, storable
 from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
@@ -79,11 +80,18 @@ class Application:
     keep_blobs: bool = False
     # What made the update's embeddings; None is for a database of one model.
     embeds_by: EmbeddingModel | None = None
+    # The generation of the shadow that it is for; None for live memory.
+    shadow: int | None = None
+
+    @property
+    def has_units(self) -> bool:
+        """Whether there is anything of the user's to write; else only the ledger is told."""
+        return bool(self.applied or self.parked)
 
     @property
     def locks_user(self) -> bool:
-        """Whether it is written under the lock on the user's row: else no row of the user's is touched, nor made."""
-        return bool(self.applied or self.parked)
+        """Whether it is written under the lock on the user's row."""
+        return self.shadow is None and self.has_units
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +111,18 @@ async def apply(
     """Write everything that came of an extraction, inside the caller's transaction.
 
     Raises ProfileMoved if the user's revision is not `read_revision` any more and the update changes anything,
-    and UnitsMoved if a unit is not open any more (or has pieces that are applied): the caller rolls back.
+    and UnitsMoved if a unit is not open any more (or has pieces that are applied): the caller rolls back. What is for a
+    shadow comes to its generation, and is not published; where that generation is live by now, nothing is written.
     """
-    if not application.locks_user:
-        # All may be erased, and the user forgotten.
-        await _write_ledger(connection, application, now)
+    user = await _lock(connection, application, now) if application.has_units else None
+    if user is None:
+        if application.shadow is None:
+            # All may be erased, and the user forgotten.
+            await record_ledger(connection, _window_rows(application, now))
         return AppliedResult(application.read_revision, 0, None, 0, 0)
-    user = await lock_user(connection, application.project_id, application.user_id, now)
     blob_ids = {unit.blob_id for unit in application.applied}
     blob_ids |= {item.unit.blob_id for item in application.parked}
-    book = await look_up_units(connection, user.project_id, user.user_id, blob_ids)
+    book = await look_up_units(connection, user.project_id, user.user_id, blob_ids, application.shadow)
     check_units(application, book)
     update = storable_update(application.update) if application.applied else MemoryUpdate()
     if user.revision != application.read_revision and not _is_empty(update):
@@ -123,17 +133,29 @@ async def apply(
     fates: list[Fate] = [(unit, "applied", None) for unit in application.applied]
     fates += [(item.unit, "parked", item.reason) for item in parked]
     await write_units(connection, user, fates, book, sources, now)
-    if application.keep_blobs:
+    if application.keep_blobs and application.shadow is None:
         sent = [sources.find(unit)[0] for unit, _, _ in fates]
         await keep_blobs(connection, user, sent, now)
 
     outgoing = Outgoing(user.project_id, user.user_id, user.seq, now, new_id)
     result = await _write_memory(connection, user, application, update, outgoing)
     result = replace(result, dead_letters=_add_dead_letters(parked, sources, outgoing))
-    await append_rows(connection, outgoing.rows)
-    await count_on(connection, user, revision=result.revision, seq=outgoing.seq, now=now)
-    await _write_ledger(connection, application, now)
+    if application.shadow is None:
+        await append_rows(connection, outgoing.rows)
+        await count_on(connection, user, revision=result.revision, seq=outgoing.seq, now=now)
+        await record_ledger(connection, _window_rows(application, now))
+    else:
+        letters = [row for row in outgoing.rows if row.aggregate_type == "dead-letters"]
+        await keep_letters(connection, application.shadow, letters)
+        await count_shadow_on(connection, user, result.revision)
+        await record_windows(connection, application.shadow, _window_rows(application, now))
     return result
+
+
+async def _lock(connection: AsyncConnection, application: Application, now: datetime) -> LockedUser | None:
+    if application.shadow is None:
+        return await lock_user(connection, application.project_id, application.user_id, now)
+    return await lock_shadow_user(connection, application.shadow, application.project_id, application.user_id)
 
 
 def check_units(application: Application, book: UnitBook) -> None:
@@ -366,8 +388,8 @@ def _add_dead_letters(parked: list[ParkedUnit], sources: UnitSources, outgoing: 
     return len(groups)
 
 
-async def _write_ledger(connection: AsyncConnection, application: Application, now: datetime) -> None:
-    """A row a window."""
+def _window_rows(application: Application, now: datetime) -> list[LedgerRow]:
+    """A row a window, for the ledger."""
     sources = UnitSources(application.windows)
     words: dict[UUID | None, Counter[str]] = {}
     fates = [(unit, "applied") for unit in application.applied]
@@ -381,4 +403,4 @@ async def _write_ledger(connection: AsyncConnection, application: Application, n
         counts = UnitCounts(found["applied"], found["parked"], found["duplicate"], found["erased"])
         position = application.window_positions[window.window_id]
         rows.append(window_row(window, position, counts, now))
-    await record_ledger(connection, rows)
+    return rows

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final, cast
 
-from sqlalchemy import ARRAY, BindParameter, Text, and_, bindparam, func, literal_column, or_, select
+from sqlalchemy import ARRAY, BindParameter, ColumnElement, Text, and_, bindparam, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.identity import content_hash
@@ -11,6 +11,7 @@ from schemas.memory import Correction, Profile, Slot
 from schemas.windows import MessageId, Position
 from storage.columns import LIVE_GENERATION
 from storage.compiled import Compiled, Record
+from storage.shadow_tables import shadow_users
 from storage.tables import forgotten_users, profile_history, profiles, units, users
 from storage.units import ForgetCutOff, RecordedUnit, UnitBook, UnitState, book_of
 
@@ -22,17 +23,15 @@ CORRECTED: Final = (EDITED, REMOVED)
 _PROJECT_ID: Final[BindParameter[str]] = bindparam("project_id")
 _USER_ID: Final[BindParameter[str]] = bindparam("user_id")
 
+_SLOT: Final = tuple(
+    profiles.c[name]
+    for name in ("profile_id", "topic", "sub_topic", "content", "occurred_at", "update_hits", "message_ids")
+)
 _PROFILE: Final = Compiled(
     select(
         users.c.revision,
         users.c.live_generation,
-        profiles.c.profile_id,
-        profiles.c.topic,
-        profiles.c.sub_topic,
-        profiles.c.content,
-        profiles.c.occurred_at,
-        profiles.c.update_hits,
-        profiles.c.message_ids,
+        *_SLOT,
     )
     .select_from(users)
     .outerjoin(
@@ -42,6 +41,23 @@ _PROFILE: Final = Compiled(
         & (profiles.c.generation == users.c.live_generation),
     )
     .where(users.c.project_id == _PROJECT_ID, users.c.user_id == _USER_ID)
+    .order_by(profiles.c.topic, profiles.c.sub_topic),
+    reads=True,
+)
+_SHADOW_PROFILE: Final = Compiled(
+    select(shadow_users.c.revision, shadow_users.c.generation.label("live_generation"), *_SLOT)
+    .select_from(shadow_users)
+    .outerjoin(
+        profiles,
+        (profiles.c.project_id == shadow_users.c.project_id)
+        & (profiles.c.user_id == shadow_users.c.user_id)
+        & (profiles.c.generation == shadow_users.c.generation),
+    )
+    .where(
+        shadow_users.c.project_id == _PROJECT_ID,
+        shadow_users.c.user_id == _USER_ID,
+        shadow_users.c.generation == bindparam("generation"),
+    )
     .order_by(profiles.c.topic, profiles.c.sub_topic),
     reads=True,
 )
@@ -69,23 +85,34 @@ _LIVE: Final = (
 )
 _IS_FORGOTTEN: Final = forgotten_users.c.user_hash == bindparam("user_hash")
 _FORGOTTEN: Final = Compiled(select(forgotten_users).where(_IS_FORGOTTEN), reads=True)
-# Of one moment, and in one round trip; at least a row, for the user may have been forgotten and no unit be known.
-_UNITS: Final = Compiled(
-    select(*units.c, forgotten_users.c.forgotten_at, forgotten_users.c.offsets).select_from(
-        select(literal_column("1"))
-        .subquery("one")
-        .outerjoin(
-            units,
-            and_(
-                units.c.project_id == _PROJECT_ID,
-                units.c.user_id == _USER_ID,
-                units.c.generation == func.coalesce(_LIVE, LIVE_GENERATION),
-                units.c.blob_id == func.any(bindparam("blob_ids", type_=ARRAY(Text))),
-            ),
-        )
-        .outerjoin(forgotten_users, _IS_FORGOTTEN)
-    ),
-    reads=True,
+_IS_LIVE: Final = units.c.generation == func.coalesce(_LIVE, LIVE_GENERATION)
+
+
+def _units(condition: ColumnElement[bool]) -> Compiled:
+    """Of one moment, in one round trip; at least a row, for the user may have been forgotten and no unit be known."""
+    return Compiled(
+        select(*units.c, forgotten_users.c.forgotten_at, forgotten_users.c.offsets).select_from(
+            select(literal_column("1"))
+            .subquery("one")
+            .outerjoin(
+                units,
+                and_(
+                    units.c.project_id == _PROJECT_ID,
+                    units.c.user_id == _USER_ID,
+                    condition,
+                    units.c.blob_id == func.any(bindparam("blob_ids", type_=ARRAY(Text))),
+                ),
+            )
+            .outerjoin(forgotten_users, _IS_FORGOTTEN)
+        ),
+        reads=True,
+    )
+
+
+_UNITS: Final = _units(_IS_LIVE)
+# What was deleted stays out of a shadow, too.
+_SHADOW_UNITS: Final = _units(
+    or_(units.c.generation == bindparam("generation"), and_(_IS_LIVE, units.c.state == "erased"))
 )
 
 
@@ -94,9 +121,18 @@ def user_hash(project_id: str, user_id: str) -> str:
     return content_hash([project_id, user_id])
 
 
-async def read_profile(connection: AsyncConnection, project_id: str, user_id: str) -> Profile:
-    """The live profile. Revision 0 for a user never seen; one who was forgotten goes on counting."""
-    rows = await _PROFILE.rows(connection, project_id=project_id, user_id=user_id)
+async def read_profile(
+    connection: AsyncConnection, project_id: str, user_id: str, shadow: int | None = None
+) -> Profile:
+    """The live profile, or that of a shadow's generation. Revision 0 for a user never seen; of live memory one who was
+    forgotten goes on counting.
+    """
+    if shadow is None:
+        rows = await _PROFILE.rows(connection, project_id=project_id, user_id=user_id)
+    else:
+        rows = await _SHADOW_PROFILE.rows(connection, project_id=project_id, user_id=user_id, generation=shadow)
+        if not rows:
+            return Profile(revision=0)
     if not rows:
         known = await _FORGOTTEN.row(connection, user_hash=user_hash(project_id, user_id))
         return Profile(revision=0 if known is None else known["last_revision"])
@@ -121,16 +157,19 @@ async def read_profile(connection: AsyncConnection, project_id: str, user_id: st
 
 
 async def look_up_units(
-    connection: AsyncConnection, project_id: str, user_id: str, blob_ids: Collection[str]
+    connection: AsyncConnection, project_id: str, user_id: str, blob_ids: Collection[str], shadow: int | None = None
 ) -> UnitBook:
-    """What is recorded of these blobs in the live generation, and the user's last forget."""
-    rows = await _UNITS.rows(
-        connection,
-        project_id=project_id,
-        user_id=user_id,
-        blob_ids=list(set(blob_ids)),
-        user_hash=user_hash(project_id, user_id),
-    )
+    """What is recorded of these blobs in the live generation, or in a shadow's, and the user's last forget."""
+    named = {
+        "project_id": project_id,
+        "user_id": user_id,
+        "blob_ids": list(set(blob_ids)),
+        "user_hash": user_hash(project_id, user_id),
+    }
+    if shadow is None:
+        rows = await _UNITS.rows(connection, **named)
+    else:
+        rows = await _SHADOW_UNITS.rows(connection, **named, generation=shadow)
     return book_of((recorded_unit(row) for row in rows if row["blob_id"] is not None), _cut_off(rows[0]))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Numeric,
     Table,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -53,6 +54,8 @@ shadows: Final = Table(
     text_column("state"),
     # Tails that were recorded up to then are closed, however young they are.
     Column("tails_before", TIMESTAMP(timezone=True), nullable=True),
+    # {partition: milliseconds}: the last `tails_before` up to which the partition's tails are closed.
+    Column("tails_closed", JSONB, nullable=False, server_default=text("'{}'")),
     time_column("created_at"),
     UniqueConstraint("topic_prefix", "name"),
     CheckConstraint("state IN ('creating', 'running', 'promoting', 'promoted')", name="state"),

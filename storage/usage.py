@@ -49,6 +49,8 @@ class Attempt:
     outcome: UsageOutcome
     calls: tuple[ModelCalls, ...]
     recorded_at: datetime
+    # The generation of the shadow that it was for; None for live memory.
+    shadow: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ async def record_usage(connection: AsyncConnection, attempt: Attempt, *, is_lock
             "outcome": attempt.outcome,
             **{name: getattr(calls.usage, name) for name in _COUNTS},
             "cost": calls.cost,
+            "generation": attempt.shadow,
             "recorded_at": attempt.recorded_at,
         }
         for calls in attempt.calls
@@ -119,18 +122,26 @@ async def read_spent(
 ) -> Spent:
     """What a project, or one user of it, has spent from `since` to just before `until`.
 
-    Without what an operator has embedded by another model: it must not stop anybody's extraction.
+    Without what an operator has embedded by another model, or extracted for a shadow: it must not stop anybody's
+    extraction.
     """
     query = select(_tokens(), func.coalesce(func.sum(usage.c.cost), 0)).where(
         usage.c.project_id == project_id,
         usage.c.recorded_at >= since,
         usage.c.recorded_at < until,
         usage.c.outcome != REEMBEDDED,
+        usage.c.generation.is_(None),
     )
     if user_id is not None:
         query = query.where(usage.c.user_id == user_id)
     tokens, cost = (await connection.execute(query)).one()
     return Spent(int(tokens), Decimal(cost))
+
+
+async def shadow_cost(connection: AsyncConnection, generation: int) -> Decimal:
+    """What a shadow has cost so far."""
+    query = select(func.coalesce(func.sum(usage.c.cost), 0)).where(usage.c.generation == generation)
+    return Decimal(await connection.scalar(query) or 0)
 
 
 async def summarise_usage(connection: AsyncConnection, by: By, wanted: UsageFilter) -> list[UsageSum]:
@@ -178,7 +189,8 @@ _COUNTS: Final = (
 _RECORD: Final = Compiled(
     insert_of(
         usage,
-        *("attempt_id", "model", "project_id", "user_id", "window_ids", "outcome", "cost", "recorded_at", *_COUNTS),
+        *("attempt_id", "model", "project_id", "user_id", "window_ids", "outcome", "cost", "generation"),
+        *("recorded_at", *_COUNTS),
     ).on_conflict_do_nothing()
 )
 _USER: Final = Compiled(

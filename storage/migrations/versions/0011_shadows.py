@@ -30,6 +30,9 @@ def upgrade() -> None:
         sa.Column("extractor", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("tails_before", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "tails_closed", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.CheckConstraint("state IN ('creating', 'running', 'promoting', 'promoted')", name=op.f("ck_shadows_state")),
         sa.CheckConstraint("source IN ('chat-messages', 'extraction-windows')", name=op.f("ck_shadows_source")),

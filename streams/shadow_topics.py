@@ -1,0 +1,73 @@
+"""What a shadow has in Kafka: topics, groups and transactional ids that carry its name."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from schemas.errors import ConfigurationError
+from schemas.settings import BufferSettings, KafkaSettings
+from streams.topics import TopicDeclaration, Topics, declarations
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowTopics(Topics):
+    """It reads the live `chat-messages`, and whatever it writes is its own."""
+
+    shadow: str = ""
+
+    @property
+    def extraction_windows(self) -> str:
+        return f"{self.prefix}shadow-{self.shadow}-extraction-windows"
+
+    @property
+    def buffer_group(self) -> str:
+        return f"{self.prefix}memostream-shadow-{self.shadow}-buffer"
+
+    @property
+    def extraction_group(self) -> str:
+        return f"{self.prefix}memostream-shadow-{self.shadow}-extraction"
+
+    def buffer_transactional_id(self, partition: int) -> str:
+        return f"{self.prefix}memostream-shadow-{self.shadow}-buffer-{partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowShadowTopics(ShadowTopics):
+    """Of a shadow that extracts the live windows anew, and buffers nothing."""
+
+    @property
+    def extraction_windows(self) -> str:
+        return Topics(self.prefix).extraction_windows
+
+
+def check_name(name: str) -> str:
+    """The name; raises ConfigurationError for one that no topic can carry."""
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"--shadow: {name!r} is no name of a shadow: 1 to 40 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+        )
+    return name
+
+
+def shadow_topics(prefix: str, name: str, source: str) -> ShadowTopics:
+    """The topics of a shadow that is made from `chat-messages` or from `extraction-windows`."""
+    kind = ShadowTopics if source == "chat-messages" else WindowShadowTopics
+    return kind(prefix, name)
+
+
+def shadow_declarations(
+    kafka: KafkaSettings, buffer: BufferSettings, topics: ShadowTopics
+) -> tuple[TopicDeclaration, ...]:
+    """The topics that the shadow has for itself, with the settings of the live ones; none where it buffers nothing."""
+    live = Topics(kafka.topic_prefix)
+    names: Mapping[str, str] = {
+        live.extraction_windows: topics.extraction_windows,
+        live.buffer_changelog: topics.buffer_changelog,
+    }
+    if topics.extraction_windows == live.extraction_windows:
+        return ()
+    declared = declarations(kafka, buffer)
+    return tuple(replace(topic, name=names[topic.name]) for topic in declared if topic.name in names)
