@@ -54,12 +54,13 @@ class Clock:
 @dataclass(frozen=True, slots=True)
 class ShadowWork:
     """The shadow that is extracted for. `takes` says which records belong to it; `max_cost` is what it may cost in all,
-    and is looked at before each extraction, so that those under way come on top.
+    and is looked at before each extraction, so that those under way come on top. `pace` is awaited before a record.
     """
 
     generation: int
     takes: Callable[[Window | WindowCommand, Position], bool]
     max_cost: Callable[[], Decimal | None]
+    pace: Callable[[], Awaitable[None]]
 
 
 class SpendingDeps(Protocol):

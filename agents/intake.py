@@ -126,7 +126,10 @@ class Intake:
             self._tracker.committed(offsets)
 
     async def _read(self, records: AsyncIterator[Record]) -> None:
+        shadow = self._deps.shadow
         async for record in records:
+            if shadow is not None:
+                await shadow.pace()
             if self._failed or self._stopping:
                 return
             await self._take(record)

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from cli.audit import STATEMENT_S
 from cli.audit_checks import Sources
 from cli.console import note
-from cli.pacing import Rate, room
+from cli.pacing import room
 from cli.progress import counting
 from cli.replay_costs import Expected, WindowCount, expected
 from cli.replay_finding import Found, Place, find_messages, find_windows
@@ -33,6 +33,7 @@ from streams.blob_records import unit_of
 from streams.buffer_codec import encode_entry
 from streams.clients import producer
 from streams.clients import translated as from_kafka
+from streams.rate import Rate
 from streams.raw_records import RawRecord, origin_of, with_origin
 from streams.topics import HEADER_ROOM_BYTES, Topics
 from streams.windowing import WindowPolicy
@@ -232,13 +233,9 @@ def read_message(record: RawRecord, count: WindowCount, found: Found) -> Sought 
 def read_window(record: RawRecord, count: WindowCount) -> Sought:
     """A record of `extraction-windows`."""
     window = decode_window(record.value or b"")
-    user = (window.project_id, window.user_id)
     if not isinstance(window, Window):
         return Sought("forget", window.origin or window.position)
-    count.closed += 1
-    count.tokens += window.token_count
-    count.messages += len(window.units)
-    count.users.add(user)
+    count.add_window(window)
     return Sought("window", record.position)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from schemas.errors import ConfigurationError
-from schemas.windows import Unit
+from schemas.windows import Unit, Window
 from storage.usage import UsageSum
 from streams.windowing import Head, WindowPolicy, add, close_after, close_before, record_time_ms, unit_tokens
 
@@ -29,6 +29,13 @@ class WindowCount:
     def windows(self) -> int:
         """With those that only time closes, or a flush."""
         return self.closed + len(self.heads)
+
+    def add_window(self, window: Window) -> None:
+        """Count a window as it is."""
+        self.closed += 1
+        self.tokens += window.token_count
+        self.messages += len(window.units)
+        self.users.add((window.project_id, window.user_id))
 
     def add(self, project_id: str, user_id: str, unit: Unit, size_bytes: int) -> None:
         """Count a blob, of which there are `size_bytes` in the buffer."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from cli.console import note, out, plain_table, print_json
 from cli.replay import Kind, Plan
+from cli.replay_costs import Expected
 from schemas.blob_states import MEANINGS
 
 KINDS: Final[Mapping[Kind, str]] = {
@@ -23,7 +24,6 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 
 def plan_document(plan: Plan, currency: str) -> dict[str, Any]:
     """For a script; numbers only."""
-    cost = plan.expected.cost
     return {
         "topic": plan.wanted.topic,
         "partitions": [
@@ -40,15 +40,31 @@ def plan_document(plan: Plan, currency: str) -> dict[str, Any]:
         "users": plan.users,
         "windows": plan.windows,
         "tokens": plan.tokens,
-        "expected": {
-            "completions": plan.expected.completions,
-            "embedding_calls": plan.expected.embedding_calls,
-            "tokens": plan.expected.tokens,
-            "cost": None if cost is None else float(cost),
-            "currency": currency,
-            "averages_of": plan.expected.by,
-        },
+        "expected": expected_document(plan.expected, currency),
     }
+
+
+def expected_document(expected: Expected, currency: str) -> dict[str, Any]:
+    """What it is expected to take, for a script."""
+    return {
+        "completions": expected.completions,
+        "embedding_calls": expected.embedding_calls,
+        "tokens": expected.tokens,
+        "cost": None if expected.cost is None else float(expected.cost),
+        "currency": currency,
+        "averages_of": expected.by,
+    }
+
+
+def expected_text(expected: Expected, currency: str) -> str:
+    """The same for a person."""
+    if not expected.by:
+        return "calls and cost are not known: nothing was extracted in the last 30 days"
+    cost = "unknown, for a model has no price" if expected.cost is None else f"{expected.cost:.2f} {currency}"
+    return (
+        f"{expected.completions:,} completions, {expected.embedding_calls:,} calls for embeddings, "
+        f"{expected.tokens:,} tokens, cost {cost} (by {expected.by:,} extractions of the last 30 days)"
+    )
 
 
 def print_plan(plan: Plan, currency: str) -> None:
@@ -67,15 +83,7 @@ def print_plan(plan: Plan, currency: str) -> None:
     if not plan.records:
         out().print("there is nothing to replay")
         return
-    expected = plan.expected
-    if expected.by:
-        cost = "unknown, for a model has no price" if expected.cost is None else f"{expected.cost:.2f} {currency}"
-        taken = (
-            f"{expected.completions:,} completions, {expected.embedding_calls:,} calls for embeddings, "
-            f"{expected.tokens:,} tokens, cost {cost} (by {expected.by:,} extractions of the last 30 days)"
-        )
-    else:
-        taken = "calls and cost are not known: nothing was extracted in the last 30 days"
+    taken = expected_text(plan.expected, currency)
     out().print(f"{plan.users:,} users, {plan.windows:,} windows of {plan.tokens:,} tokens; {taken}")
 
 

@@ -14,15 +14,22 @@ from cli.gateway import TOKEN_FILE, at_place, open_place, published_url, url_of,
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, WorkerSettings, load_settings
 from streams.logs import configure_logging
+from streams.shadow_running import RunningShadow
 from streams.stopping import Parts
 from streams.topics import Topics, ensure_topics
 from streams.worker import migrate_database, run_worker
 
 
-async def work(settings: Settings, roles: frozenset[str], stop: asyncio.Event, parts: Parts) -> int:
+async def work(
+    settings: Settings,
+    roles: frozenset[str],
+    stop: asyncio.Event,
+    parts: Parts,
+    shadow: RunningShadow | None = None,
+) -> int:
     """A worker with its log; returns its exit code."""
     configure_logging(settings.worker)
-    return await run_worker(settings, roles, stop, parts=parts)
+    return await run_worker(settings, roles, stop, parts=parts, shadow=shadow)
 
 
 async def up(

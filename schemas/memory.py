@@ -218,3 +218,6 @@ class ExtractorIdentity:
     version: str
     model: str
     prompt_hash: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} with model {self.model} and prompts {self.prompt_hash[:12]}"

@@ -52,12 +52,13 @@ class BufferOwner(PartitionOwner):
         on_lost: OnLost,
         on_fatal: OnFatal,
         metrics: StageMetrics | None = None,
+        topics: Topics | None = None,
     ) -> None:
-        topics = Topics(kafka.topic_prefix)
+        topics = topics or Topics(kafka.topic_prefix)
         place = TopicPartition(topics.chat_messages, context.partition)
         changelog = TopicPartition(topics.buffer_changelog, context.partition)
         transactions = PartitionTransactions(
-            kafka, place, topics.buffer_group, topics.buffer_transactional_id(context.partition), changelog
+            kafka, topics, place, topics.buffer_group, topics.buffer_transactional_id(context.partition), changelog
         )
         super().__init__(place, settings, transactions, on_lost, on_fatal)
         self._metrics = metrics or StageMetrics(NO_METRICS, "buffer")
@@ -149,7 +150,7 @@ class BufferOwner(PartitionOwner):
         self._moved.clear()
 
     async def _check(self, now_ms: int) -> None:
-        """Send a flush command for each user whose time is up; it does nothing if a later blob came meanwhile."""
+        """End the tail of each user whose time is up."""
         state = self._owned_state()
         if self._purge_due and asyncio.get_running_loop().time() >= self._purge_at_s:
             await self._purge()
@@ -163,12 +164,17 @@ class BufferOwner(PartitionOwner):
                 self._flush_sent.pop(key, None)
             elif head.last_blob_id != last_blob_id:
                 self._watch(key, now_ms)
-            elif self._flush_sent.get(key) != last_blob_id:
-                self._flush_sent[key] = last_blob_id
-                effects.outgoing.append(_tail_flush(key, last_blob_id, head.last_recorded_ms))
+            else:
+                self._end_tail(key, head, effects)
         if effects.outgoing:
             await self._send(state, effects, None)
             log.debug("buffer.tails_flushed", partition=self.place.partition, users=len(effects.outgoing))
+
+    def _end_tail(self, key: HeadKey, head: Head, effects: Effects) -> None:
+        """Send a flush command, which does nothing if a later blob came meanwhile."""
+        if self._flush_sent.get(key) != head.last_blob_id:
+            self._flush_sent[key] = head.last_blob_id
+            effects.outgoing.append(_tail_flush(key, head.last_blob_id, head.last_recorded_ms))
 
     async def _purge(self) -> None:
         """Leave nothing on disk of what was removed; nobody writes meanwhile, for whoever would is waiting here."""

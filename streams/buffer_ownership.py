@@ -11,8 +11,9 @@ from schemas.settings import BufferSettings, KafkaSettings
 from schemas.tokens import TokenCounter
 from streams.buffer_owner import BufferOwner
 from streams.buffer_store import MemoryPartitionStore, PartitionStore, RocksPartitionStore
-from streams.buffering import BufferContext
+from streams.buffering import BufferContext, everybody
 from streams.partition_owner import OnFatal, OnLost
+from streams.shadow_buffer import ShadowBuffer, ShadowBufferOwner
 from streams.stage_metrics import StageMetrics
 from streams.store_slot import StoreSlot
 from streams.topics import Topics
@@ -30,6 +31,7 @@ class BufferOwnerFactory:
         count_tokens: TokenCounter,
         on_fatal: OnFatal,
         metrics: StageMetrics | None = None,
+        shadow: ShadowBuffer | None = None,
     ) -> None:
         self._kafka = kafka
         self._buffer = buffer
@@ -37,7 +39,9 @@ class BufferOwnerFactory:
         self._count_tokens = count_tokens
         self._on_fatal = on_fatal
         self._metrics = metrics or StageMetrics(NO_METRICS, "buffer")
-        self._group = Topics(kafka.topic_prefix).buffer_group
+        self._shadow = shadow
+        self._topics = shadow.topics if shadow is not None else Topics(kafka.topic_prefix)
+        self._group = self._topics.buffer_group
         self._memory_stores: dict[int, MemoryPartitionStore] = {}
         self._slot: StoreSlot | None = None
 
@@ -60,9 +64,11 @@ class BufferOwnerFactory:
             policy=WindowPolicy.from_settings(self._buffer),
             max_blob_bytes=self._buffer.max_blob_bytes,
             count_tokens=self._count_tokens,
+            takes=self._shadow.takes if self._shadow is not None else everybody,
         )
         store = self._open_store(place.partition)
-        return BufferOwner(self._kafka, self._buffer, context, store, on_lost, self._on_fatal, self._metrics)
+        parts = (self._kafka, self._buffer, context, store, on_lost, self._on_fatal, self._metrics)
+        return BufferOwner(*parts) if self._shadow is None else ShadowBufferOwner(self._shadow, *parts)
 
     def close(self) -> None:
         if self._slot is not None:

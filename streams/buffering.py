@@ -1,6 +1,6 @@
 """One record of `chat-messages` into the buffer: what changes, and what is to be sent with the same transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 from uuid import UUID
@@ -43,6 +43,10 @@ STAGE: Final = "buffer"
 MAX_PIECES_FACTOR: Final = 32
 
 
+def everybody(project_id: str, user_id: str) -> bool:  # noqa: ARG001
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class BufferContext:
     """What the decisions of one partition depend on beside the record and the state."""
@@ -53,6 +57,8 @@ class BufferContext:
     policy: WindowPolicy
     max_blob_bytes: int
     count_tokens: TokenCounter
+    # Which projects' and users' records are taken.
+    takes: Callable[[str, str], bool] = everybody
 
 
 def handle(record: RawRecord, state: PartitionState, context: BufferContext, effects: Effects) -> None:
@@ -72,6 +78,9 @@ def handle(record: RawRecord, state: PartitionState, context: BufferContext, eff
         opened = open_value(record.value, record.headers)
         effects.note_trace(opened.trace)
         decoded = parse_record(opened.document)
+        if not context.takes(decoded.project_id, decoded.user_id):
+            effects.counts["left-out"] += 1
+            return
         key = decoded.user_id.encode()
         partition = partition_for(key, context.partitions)
         if record.key != key or record.partition != partition:

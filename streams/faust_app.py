@@ -127,6 +127,16 @@ class _ReadCommittedThread(AIOKafkaConsumerThread):
         known = {place: assignment.state_value(place)._position for place in assignment.tps}  # noqa: SLF001
         return {place: position for place, position in known.items() if position is not None}
 
+    def readable_ends(self) -> Mapping[TopicPartition, int]:
+        """Up to which offset each partition can be read, as the last fetch has told; only read, as `positions`."""
+        consumer = self._consumer
+        subscription = consumer._subscription.subscription if consumer is not None else None  # noqa: SLF001
+        if subscription is None or subscription.assignment is None:
+            return {}
+        assignment = subscription.assignment
+        known = {place: assignment.state_value(place).lso for place in assignment.tps}
+        return {place: end for place, end in known.items() if end is not None}
+
 
 class _ReadCommittedConsumer(Consumer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -140,6 +150,9 @@ class _ReadCommittedConsumer(Consumer):
 
     def positions(self) -> Mapping[TopicPartition, int]:
         return cast(_ReadCommittedThread, self._thread).positions()
+
+    def readable_ends(self) -> Mapping[TopicPartition, int]:
+        return cast(_ReadCommittedThread, self._thread).readable_ends()
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         # Faust would take the policy's loop, and whoever runs the app on uvloop need not have set a policy.
@@ -288,6 +301,18 @@ class FaustApp(faust.App):
             # Not a table's changelog, which comes with the partitions and is never read through Faust.
             if place.topic in self.reads
         }
+
+    def has_read(self, place: TopicPartition, offset: int | None) -> bool:
+        """Whether all below an offset is done, or all that the last fetch of the partition could have brought.
+
+        Between a fetch and the stage's being told of it this may be true for a moment.
+        """
+        consumer = cast(_ReadCommittedConsumer | None, self._consumer)
+        position, last_fetched = self.fetched().get(place, (None, None))
+        if consumer is None or position is None or self.behind(place, last_fetched):
+            return False
+        wanted = consumer.readable_ends().get(place) if offset is None else offset
+        return wanted is not None and position >= wanted
 
     def url_of(self, topic: str, partition: int) -> str | None:
         """The `canonical_url` of the member that has the partition, by the last assignment that this one has seen."""

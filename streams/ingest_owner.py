@@ -34,7 +34,7 @@ class IngestOwner(PartitionOwner):
         metrics: StageMetrics,
     ) -> None:
         identifier = Topics(kafka.topic_prefix).ingest_transactional_id(*place)
-        transactions = PartitionTransactions(kafka, place, context.group, identifier)
+        transactions = PartitionTransactions(kafka, Topics(kafka.topic_prefix), place, context.group, identifier)
         super().__init__(place, settings, transactions, on_lost, on_fatal)
         self._context = context
         self._metrics = metrics

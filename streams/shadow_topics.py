@@ -59,9 +59,9 @@ def shadow_topics(prefix: str, name: str, source: str) -> ShadowTopics:
 
 
 def shadow_declarations(
-    kafka: KafkaSettings, buffer: BufferSettings, topics: ShadowTopics
+    kafka: KafkaSettings, buffer: BufferSettings, topics: ShadowTopics, partitions: int
 ) -> tuple[TopicDeclaration, ...]:
-    """The topics that the shadow has for itself, with the settings of the live ones; none where it buffers nothing."""
+    """The topics that the shadow has for itself, as the live ones are; none where it buffers nothing."""
     live = Topics(kafka.topic_prefix)
     names: Mapping[str, str] = {
         live.extraction_windows: topics.extraction_windows,
@@ -70,4 +70,8 @@ def shadow_declarations(
     if topics.extraction_windows == live.extraction_windows:
         return ()
     declared = declarations(kafka, buffer)
-    return tuple(replace(topic, name=names[topic.name]) for topic in declared if topic.name in names)
+    return tuple(
+        replace(topic, name=names[topic.name], partitions=partitions, co_partitioned=False)
+        for topic in declared
+        if topic.name in names
+    )

@@ -140,7 +140,12 @@ async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
     Raises ConfigurationError that names topics and numbers when counts differ, for Faust would notice only at its first
     table write, lose that record and go on; and when an existing topic would refuse our records or remove them.
     """
-    declared = declarations(kafka, buffer)
+    counts = await ensure_declared(kafka, declarations(kafka, buffer))
+    return next(iter(counts.values()), kafka.partitions)
+
+
+async def ensure_declared(kafka: KafkaSettings, declared: Sequence[TopicDeclaration]) -> Mapping[str, int]:
+    """The same for any topics; returns the partition counts of those co-partitioned ones that were there before."""
     async with admin(kafka) as client:
         for _ in range(MAX_LOOKS):
             existing = await partition_counts(client, [topic.name for topic in declared])
@@ -151,7 +156,7 @@ async def ensure_topics(kafka: KafkaSettings, buffer: BufferSettings) -> int:
             await _check_settings(client, [topic for topic in declared if topic.name in existing])
             missing = missing_topics(kafka, declared, existing)
             if not missing or await _create(client, missing):
-                return next(iter(counts.values()), kafka.partitions)
+                return counts
             await asyncio.sleep(LOOK_AGAIN_S)
     raise RetryLater("Kafka: topics exist that the broker does not show yet; start again")
 

@@ -41,12 +41,13 @@ class PartitionTransactions:
     def __init__(
         self,
         settings: KafkaSettings,
+        topics: Topics,
         source: TopicPartition,
         group: str,
         transactional_id: str,
         changelog: TopicPartition | None = None,
     ) -> None:
-        self._topics = Topics(settings.topic_prefix)
+        self._topics = topics
         self._source = source
         self._group = group
         self._changelog = changelog

@@ -13,13 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agents import extraction
 from agents.buffer import create_buffer_app
-from agents.dependencies import ExtractionDeps, utc_now
+from agents.dependencies import ExtractionDeps, ShadowWork, utc_now
 from agents.embedding_filler import EmbeddingFiller
 from agents.ingest import create_ingest_app
 from extraction.factory import create_embedder, create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.health import Health
 from schemas.mapping import IngestSource
+from schemas.memory import ExtractorIdentity
+from schemas.policies import policy_of
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from schemas.tracing import Tracer
@@ -44,6 +46,7 @@ from streams.ingest_sources import check_sources, source_partitions
 from streams.observing import Observer, create_tracer
 from streams.offsets import end_offsets
 from streams.relay import Relay
+from streams.shadow_running import RunningShadow
 from streams.starting import check_login, patiently
 from streams.stopping import FAREWELL_S, Parts, SideBySide, done_before, running, side_by_side
 from streams.topics import Topics, ensure_topics
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
 
 Role = Literal["ingest", "buffer", "extraction", "relay"]
 ROLES: Final[frozenset[str]] = frozenset(get_args(Role))
+# In the registry, of one that works for a shadow.
+SHADOW_ROLE: Final = "shadow"
 EXIT_OK: Final = 0
 EXIT_FATAL: Final = 1
 
@@ -67,16 +72,20 @@ async def run_worker(
     model_http: "AsyncClient | None" = None,
     parts: Parts | None = None,
     tracer: Tracer | None = None,
+    shadow: RunningShadow | None = None,
 ) -> int:
     """Run until `stop` is set (returns 0) or until something unexpected happens anywhere (returns 1).
 
     Nothing later than the failing record is acknowledged in either case. Raises ConfigurationError before joining any
     group when topics, database or settings do not fit. `model_http` sends the requests to models, None for a client
     of the settings. `parts` tells what is running, also while it stops. `tracer` is closed at the end, None for that
-    of the settings.
+    of the settings. With `shadow` the roles buffer and extraction work for that one, beside the live workers, and end,
+    with 0, when the shadow does.
     """
     if not roles or roles - ROLES:
         raise ConfigurationError(f"roles must be some of {', '.join(sorted(ROLES))}, not {', '.join(sorted(roles))}")
+    if shadow is not None and roles - {"buffer", "extraction"}:
+        raise ConfigurationError("a shadow has the roles buffer and extraction only")
     stop, parts = stop or asyncio.Event(), parts or Parts()
     failures: list[BaseException] = []
     check_sources(settings)
@@ -102,7 +111,11 @@ async def run_worker(
         await stack.enter_async_context(serve_probes(settings.worker, health, observer.metrics))
         await stack.enter_async_context(running(observer.loop_lag.run(), on_fatal))
         await stack.enter_async_context(running(observer.progress.run(), on_fatal))
-        starting = _start(stack, settings, engine, roles, on_fatal, health, worker_name, model_http, observer, parts)
+        starting = _start(
+            stack, settings, engine, roles, on_fatal, health, worker_name, model_http, observer, parts, shadow
+        )
+        if shadow is not None:
+            await stack.enter_async_context(running(shadow.watch(engine, stop.set), on_fatal))
         if await done_before(stop, starting):
             await stop.wait()
         health.stop()
@@ -121,6 +134,7 @@ async def _start(
     model_http: "AsyncClient | None",
     observer: Observer,
     parts: Parts,
+    shadow: RunningShadow | None,
 ) -> None:
     sources = settings.ingest.sources if "ingest" in roles else ()
     patience_s = settings.worker.start_timeout_s
@@ -140,11 +154,13 @@ async def _start(
     stages = await stack.enter_async_context(side_by_side(parts))
     if "extraction" in roles:
         await _enter_extraction_role(
-            stages, settings, engine, partitions, on_fatal, health, worker_name, model_http, observer
+            stages, settings, engine, partitions, on_fatal, health, worker_name, model_http, observer, shadow
         )
     service: BufferService | None = None
     if "buffer" in roles:
-        service = await _enter_buffer_role(stages.stack("buffer"), settings, partitions, on_fatal, health, observer)
+        service = await _enter_buffer_role(
+            stages.stack("buffer"), settings, partitions, on_fatal, health, observer, shadow
+        )
     if source_counts:
         stage = observer.stage("ingest")
         app = create_ingest_app(settings, source_counts, on_fatal, stage)
@@ -159,9 +175,10 @@ async def _start(
         worker_id=uuid.uuid4(),
         name=worker_name,
         topic_prefix=settings.kafka.topic_prefix,
-        roles=tuple(sorted(roles)),
-        url=service.url if service else None,
-        token=service.token if service else None,
+        roles=tuple(sorted(roles)) if shadow is None else (SHADOW_ROLE,),
+        # Of live memory only.
+        url=service.url if service and shadow is None else None,
+        token=service.token if service and shadow is None else None,
         embeds_by=settings.embeds_by if "extraction" in roles else None,
     )
     await stages.stack("registry").enter_async_context(registered(engine, identity))
@@ -193,6 +210,7 @@ async def _enter_buffer_role(
     on_fatal: Callable[[BaseException], None],
     health: WorkerHealth,
     observer: Observer,
+    shadow: RunningShadow | None,
 ) -> BufferService:
     count_tokens = token_counter(
         settings.buffer.tokenizer, lambda reason: log.warning("buffer.tokens_estimated", reason=reason)
@@ -201,7 +219,8 @@ async def _enter_buffer_role(
     service = await stack.enter_async_context(serve_buffers(settings.worker, settings.kafka))
     stage = observer.stage("buffer")
     app, buffers = create_buffer_app(
-        settings.kafka, settings.buffer, partitions, count_tokens, on_fatal, service.url, stage
+        *(settings.kafka, settings.buffer, partitions, count_tokens, on_fatal, service.url, stage),
+        None if shadow is None else shadow.buffer,
     )
     await stack.enter_async_context(_running_app(app, on_fatal, settings.worker.start_timeout_s))
     observer.see_stage("buffer", app, stage)
@@ -237,6 +256,7 @@ async def _enter_extraction_role(
     worker_name: str,
     model_http: "AsyncClient | None",
     observer: Observer,
+    shadow: RunningShadow | None,
 ) -> None:
     stack = stages.stack("extraction")
     # One for both, for what may be asked of the endpoint is limited by it.
@@ -245,11 +265,13 @@ async def _enter_extraction_role(
     stack.push_async_callback(extractor.close)
     if settings.extraction.provider == "offline":
         log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
+    if shadow is not None:
+        _check_extractor(extractor.identity(policy_of(settings)), shadow)
     problems = Health()
     policies = PolicyBook(settings, stored_in(engine), problems)
     # Beside it: each may wait for a database that is away, and none needs the other to stop.
     await stages.stack("policies").enter_async_context(running(policies.watch(), on_fatal))
-    topics = Topics(settings.kafka.topic_prefix)
+    topics = Topics(settings.kafka.topic_prefix) if shadow is None else shadow.topics
     sources = [source.topic for source in settings.ingest.sources]
     app = new_app(topics.extraction_group, settings.kafka, partitions)
     deps = ExtractionDeps(
@@ -270,9 +292,12 @@ async def _enter_extraction_role(
         embeds_by=settings.embeds_by,
         metrics=observer.metrics,
         tracer=observer.tracer,
+        shadow=None
+        if shadow is None
+        else ShadowWork(shadow.shadow.generation, shadow.takes, shadow.max_cost, shadow.pace),
     )
     intake = extraction.register(app, topics.extraction_windows, partitions, deps)
-    if embedder is not None:
+    if embedder is not None and shadow is None:
         filler = EmbeddingFiller(deps, embedder)
         await stages.stack("embeddings").enter_async_context(running(filler.run(), on_fatal))
     await stack.enter_async_context(_running_app(app, on_fatal, settings.worker.start_timeout_s))
@@ -284,6 +309,15 @@ async def _enter_extraction_role(
         database=watch_database(engine),
     )
     health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
+
+
+def _check_extractor(identity: ExtractorIdentity, shadow: RunningShadow) -> None:
+    wanted = shadow.shadow.extractor
+    if identity != wanted:
+        raise ConfigurationError(
+            f"shadow {shadow.shadow.name} is extracted by {wanted}, this configuration by {identity}: run it with the "
+            "configuration that it was made with, or make another shadow"
+        )
 
 
 async def _farewell(engine: AsyncEngine, tracer: Tracer) -> None:

@@ -1,5 +1,6 @@
 """`memostream replay`: a range of a topic once more, into memory."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -14,6 +15,14 @@ from cli.commands.options import (
     VerboseOption,
 )
 
+
+class Into(StrEnum):
+    """Where a replay goes."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
 PLAN_EPILOG = """
 **Examples**
 
@@ -26,6 +35,8 @@ RUN_EPILOG = """
 - `memostream replay run --by-duration P2D --execute` — after an outage
 - `memostream replay run --to-datetime 2026-11-20T00:00:00.000 --until-datetime 2026-11-21T00:00:00.000 --user ann`
 - `memostream replay run --topic extraction-windows --to-earliest --max-cost 20 --rate 50 --execute`
+- `memostream replay run --into shadow --shadow b --to-earliest --config b.yaml --execute` — make it, and work for it
+- `memostream replay run --into shadow --shadow b --config b.yaml --execute` — one more worker, or again after a stop
 """
 
 TopicOption = Annotated[
@@ -42,7 +53,12 @@ UntilOffsetOption = Annotated[int | None, typer.Option(min=0, metavar="N", help=
 UserOption = Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")]
 ProjectFilter = Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")]
 CostOption = Annotated[
-    float | None, typer.Option(min=0.0, metavar="MONEY", help="Refuse what is expected to cost more.")
+    float | None,
+    typer.Option(min=0.0, metavar="MONEY", help="Refuse what is expected to cost more; a shadow stops at it, too."),
+]
+IntoOption = Annotated[Into, typer.Option("--into", help="Live memory, or one that is made beside it.")]
+ShadowOption = Annotated[
+    str | None, typer.Option("--shadow", metavar="NAME", help="With --into shadow: its name.", show_default=False)
 ]
 
 
@@ -66,6 +82,8 @@ def plan(
     user: UserOption = None,
     project: ProjectFilter = None,
     max_cost: CostOption = None,
+    into: IntoOption = Into.LIVE,
+    shadow: ShadowOption = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     verbose: VerboseOption = False,
@@ -87,6 +105,8 @@ def plan(
         user=user,
         project=project,
         max_cost=max_cost,
+        into=into,
+        shadow=shadow,
         config=config,
         data_dir=data_dir,
         verbose=verbose,
@@ -109,36 +129,68 @@ def run(
         float | None, typer.Option(min=0.1, metavar="N", help="At most so many records a second. [default: no limit]")
     ] = None,
     execute: ExecuteOption = False,
+    into: IntoOption = Into.LIVE,
+    shadow: ShadowOption = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Apply what of a range was never applied: after an outage, a restored database, or on a topic that was skipped.
+    """Apply what of a range was never applied, or make a memory beside the live one from all of it.
 
-    What no stage knows is sent to its topic again with its first position, so ids, times and windows are those of
-    then, and what comes twice is applied once. It keeps a short way ahead of the workers, so that live messages hardly
-    wait. Stopped half-way, it is run again, and goes on.
+    Into live memory, what no stage knows is sent to its topic again with its first position, so ids, times and windows
+    are those of then, and what comes twice is applied once: after an outage, a restored database, or on a topic that
+    was skipped. It keeps a short way ahead of the workers, so that live messages hardly wait. Stopped half-way, it is
+    run again, and goes on.
+
+    Into a shadow, the range is extracted anew with the configuration at hand, and comes to a memory of its own, until
+    `replay promote` puts it in place of the live one. This process works for the shadow until Ctrl-C or SIGTERM; any
+    number may, and whatever is killed, they go on where it was. A shadow without an end follows live memory.
     """
     import asyncio
     from datetime import UTC, datetime
     from decimal import Decimal
 
     from cli.addresses import settings_of
-    from cli.replay import make_plan, run
-    from cli.replay_costs import check_cost
     from cli.replay_range import ReplayRange, beginning, ending, topic_of
-    from cli.replay_view import print_done
     from streams.topics import Topics
 
     settings = settings_of(Place(config, data_dir, verbose))
+    allowed = None if max_cost is None else Decimal(str(max_cost))
     topics = Topics(settings.kafka.topic_prefix)
-    known = {"chat-messages": topics.chat_messages, "extraction-windows": topics.extraction_windows}
-    name, partitions = topic_of(topic, known)
-    begin = beginning(to_earliest, to_datetime, by_duration, to_offset, datetime.now(UTC))
-    wanted = ReplayRange(name, partitions, begin, ending(until_datetime, until_offset), project, user)
-    plan = asyncio.run(make_plan(settings, wanted, quiet=json))
+
+    def wanted() -> ReplayRange:
+        known = {"chat-messages": topics.chat_messages, "extraction-windows": topics.extraction_windows}
+        name, partitions = topic_of(topic, known)
+        begin = beginning(to_earliest, to_datetime, by_duration, to_offset, datetime.now(UTC))
+        return ReplayRange(name, partitions, begin, ending(until_datetime, until_offset), project, user)
+
+    if into is Into.SHADOW:
+        from cli.replay_shadow_running import into_shadow
+
+        says_range = to_earliest or any(
+            part is not None
+            for part in (to_datetime, by_duration, to_offset, until_datetime, until_offset, user, project)
+        )
+        into_shadow(
+            settings, shadow, wanted if says_range else None, allowed, rate_per_s=rate, execute=execute, as_json=json
+        )
+        return
+    refuse_shadow(shadow)
+    from cli.replay import make_plan, run
+    from cli.replay_costs import check_cost
+    from cli.replay_view import print_done
+
+    plan = asyncio.run(make_plan(settings, wanted(), quiet=json))
     currency = settings.prices.currency
-    check_cost(plan.expected, None if max_cost is None else Decimal(str(max_cost)), currency)
+    check_cost(plan.expected, allowed, currency)
     sent = asyncio.run(run(settings, plan, rate_per_s=rate, quiet=json)) if execute else None
     print_done(plan, sent, currency, as_json=json)
+
+
+def refuse_shadow(shadow: str | None) -> None:
+    """Raises ConfigurationError for a shadow that is named for a replay into live memory."""
+    from schemas.errors import ConfigurationError
+
+    if shadow is not None:
+        raise ConfigurationError("--shadow needs --into shadow: live memory has no name")

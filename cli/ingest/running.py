@@ -15,11 +15,11 @@ from cli.ingest.files import InputFile
 from cli.ingest.records import Reading, Tally
 from cli.ingest.scratch import KeptRecord, Scratch
 from cli.ingest.state import SentState, fingerprint, read_state, write_state
-from cli.pacing import Rate
 from cli.record_sender import RecordSender, progress_bar, record_sender
 from schemas.errors import MemostreamError, NotFound
 from schemas.settings import KafkaSettings, Settings
 from streams.clients import admin, translated
+from streams.rate import Rate
 from streams.topics import Topics
 
 CHUNK_RECORDS: Final = 200

@@ -38,7 +38,7 @@ def transactions_of(kafka: KafkaSettings) -> PartitionTransactions:
     topics = Topics(kafka.topic_prefix)
     source, changelog = TopicPartition(topics.chat_messages, 0), TopicPartition(topics.buffer_changelog, 0)
     identifier = topics.buffer_transactional_id(0)
-    return PartitionTransactions(kafka, source, topics.buffer_group, identifier, changelog)
+    return PartitionTransactions(kafka, topics, source, topics.buffer_group, identifier, changelog)
 
 
 def buffer_of(user_id: str) -> dict[bytes, bytes | None]:

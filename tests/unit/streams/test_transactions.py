@@ -27,6 +27,7 @@ from schemas.errors import LeaseLost, RetryLater
 from schemas.settings import KafkaSettings
 from streams.clients import translated
 from streams.raw_records import Outgoing
+from streams.topics import Topics
 from streams.transactions import PartitionTransactions, failed_transactions
 
 
@@ -101,7 +102,7 @@ async def test_a_delivery_that_fails_before_anyone_waits_for_it_is_not_reported_
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     producer = FencedProducer()
     monkeypatch.setattr("streams.transactions.new_producer", lambda *_, **__: producer)
-    transactions = PartitionTransactions(KafkaSettings(), TopicPartition("chat-messages", 0), "group", "id")
+    transactions = PartitionTransactions(KafkaSettings(), Topics(), TopicPartition("chat-messages", 0), "group", "id")
     await transactions.open()
     outgoing = [Outgoing("chat_messages", b"ann", b"{}", partition=number) for number in (0, 1)]
     with pytest.raises(LeaseLost):
