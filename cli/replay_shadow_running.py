@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import typer
 
+from cli.console import note
 from cli.replay_costs import check_cost
 from cli.replay_range import ReplayRange
 from cli.replay_shadow import allow_cost, find_shadow, make_shadow, plan_shadow, work_for
@@ -43,9 +44,8 @@ def into_shadow(
     else:
         _check_joinable(shadow, says_range=wanted is not None)
         if not execute:
-            raise ConfigurationError(
-                f"shadow {name} is there already: --execute works for it, `replay status` shows it"
-            )
+            note(f"shadow {name} is there already: --execute works for it, `replay status {name}` shows it")
+            return
         if max_cost is not None:
             asyncio.run(allow_cost(settings, shadow, max_cost))
     parts = Parts()
