@@ -9,10 +9,11 @@ import typer
 from cli.console import note
 from cli.replay_costs import check_cost
 from cli.replay_range import ReplayRange
-from cli.replay_shadow import allow_cost, find_shadow, make_shadow, plan_shadow, work_for
+from cli.replay_shadow import allow_cost, find_shadow, identity_of, make_shadow, plan_shadow, work_for
 from cli.replay_shadow_view import print_shadow_plan
 from cli.running import StopLimit, run_until_stopped
 from schemas.errors import ConfigurationError
+from schemas.memory import ExtractorIdentity
 from schemas.settings import Settings
 from storage.shadows import Shadow
 from streams.shadow_topics import check_name
@@ -42,7 +43,7 @@ def into_shadow(
         if shadow is None:
             return
     else:
-        _check_joinable(shadow, says_range=wanted is not None)
+        _check_joinable(shadow, asyncio.run(identity_of(settings)), says_range=wanted is not None)
         if not execute:
             note(f"shadow {name} is there already: --execute works for it, `replay status {name}` shows it")
             return
@@ -71,11 +72,16 @@ def _made(
     return shadow
 
 
-def _check_joinable(shadow: Shadow, *, says_range: bool) -> None:
+def _check_joinable(shadow: Shadow, extractor: ExtractorIdentity, *, says_range: bool) -> None:
     if says_range:
         raise ConfigurationError(
             f"shadow {shadow.name} has its range already: leave range, --user and --project out to work for it, or "
             "choose another name"
+        )
+    if extractor != shadow.extractor:
+        raise ConfigurationError(
+            f"shadow {shadow.name} is extracted by {shadow.extractor}, this configuration by {extractor}: run it with "
+            "the configuration that it was made with, or make another shadow"
         )
     if shadow.state == "promoted":
         raise ConfigurationError(f"shadow {shadow.name} is promoted: `replay discard` removes what is left of it")

@@ -20,8 +20,6 @@ from extraction.factory import create_embedder, create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.health import Health
 from schemas.mapping import IngestSource
-from schemas.memory import ExtractorIdentity
-from schemas.policies import policy_of
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from schemas.tracing import Tracer
@@ -265,8 +263,6 @@ async def _enter_extraction_role(
     stack.push_async_callback(extractor.close)
     if settings.extraction.provider == "offline":
         log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
-    if shadow is not None:
-        _check_extractor(extractor.identity(policy_of(settings)), shadow)
     problems = Health()
     policies = PolicyBook(settings, stored_in(engine), problems)
     # Beside it: each may wait for a database that is away, and none needs the other to stop.
@@ -309,15 +305,6 @@ async def _enter_extraction_role(
         database=watch_database(engine),
     )
     health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
-
-
-def _check_extractor(identity: ExtractorIdentity, shadow: RunningShadow) -> None:
-    wanted = shadow.shadow.extractor
-    if identity != wanted:
-        raise ConfigurationError(
-            f"shadow {shadow.shadow.name} is extracted by {wanted}, this configuration by {identity}: run it with the "
-            "configuration that it was made with, or make another shadow"
-        )
 
 
 async def _farewell(engine: AsyncEngine, tracer: Tracer) -> None:
