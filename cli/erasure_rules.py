@@ -1,6 +1,6 @@
 """When topics have let go of a user, and what is not ours to erase. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -27,20 +27,21 @@ _SETTINGS: Final = (
 )
 
 
-def retained_topics(prefix: str, configs: Mapping[str, TopicConfig], now: datetime) -> tuple[RetainedTopic, ...]:
+def retained_topics(
+    prefix: str, shadows: Sequence[Topics], configs: Mapping[str, TopicConfig], now: datetime
+) -> tuple[RetainedTopic, ...]:
     """The existing topics that keep records of before `now`."""
-    return tuple(
-        _retained(f"{prefix}{name}", setting, configs[f"{prefix}{name}"], now)
-        for name, setting in _SETTINGS
-        if f"{prefix}{name}" in configs
-    )
+    named = {f"{prefix}{name}": setting for name, setting in _SETTINGS}
+    named |= {shadow.extraction_windows: "kafka.windows_retention_ms" for shadow in shadows}
+    return tuple(_retained(name, setting, configs[name], now) for name, setting in named.items() if name in configs)
 
 
-def compacted_topics(topics: Topics, configs: Mapping[str, TopicConfig], now: datetime) -> tuple[CompactedTopic, ...]:
+def compacted_topics(
+    topics: Topics, shadows: Sequence[Topics], configs: Mapping[str, TopicConfig], now: datetime
+) -> tuple[CompactedTopic, ...]:
     """The existing topics whose tombstones are written at `now`."""
-    return tuple(
-        _compacted(name, configs[name], now) for name in (topics.profiles, topics.buffer_changelog) if name in configs
-    )
+    named = (topics.profiles, topics.buffer_changelog, *(shadow.buffer_changelog for shadow in shadows))
+    return tuple(_compacted(name, configs[name], now) for name in named if name in configs)
 
 
 def held_elsewhere(settings: Settings) -> tuple[Elsewhere, ...]:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cli.console import note
 from cli.erasure_rules import compacted_topics, held_elsewhere, retained_topics
-from cli.scanning import RETRY_S, SILENCE_S
+from cli.scanning import RETRY_S, SILENCE_S, TopicScanner, topic_scanner
 from schemas.buffer_views import BufferView
 from schemas.erasure import BufferReport, ErasureReport, StageReport, TableReport
 from schemas.errors import NotFound, RetryLater
@@ -30,6 +30,7 @@ from storage.forget_now import Forgetting, forget_command, forget_now
 from storage.forgetting import count_rows
 from storage.ledger import read_ledger
 from storage.reading import read_cut_off, user_hash
+from storage.shadows import Shadow, read_shadows
 from storage.tables import outbox
 from storage.units import ForgetCutOff
 from storage.workers import read_workers
@@ -39,6 +40,7 @@ from streams.buffer_service import Question
 from streams.clients import admin, position_of, producer
 from streams.clients import translated as from_kafka
 from streams.offsets import end_offsets
+from streams.shadow_running import topics_of
 from streams.topics import Topics, ensure_topics, existing_names, partition_for, topic_settings
 from streams.unfinished_windows import read_unfinished
 
@@ -82,6 +84,7 @@ _MISSING: Final = {
     "its worker.internal_url be reached from here?",
     "extraction": "no worker with the role extraction has come to it: does one run?",
     "relay": "rows of the user wait to be published: does a worker with the role relay run?",
+    "shadows": "a shadow has not come to it: run a worker of each that `memostream replay status` lists, or discard it",
 }
 
 
@@ -221,7 +224,15 @@ async def _followed(
     stages = {"buffer": buffer_is_clean, "extraction": extraction_has_come, "relay": all_is_published}
     left = dict(_MISSING)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s), topic_scanner(settings.kafka) as scanner:
+
+            async def shadows_have_come() -> bool:
+                async with engine.connect() as connection:
+                    shadows = await read_shadows(connection, settings.kafka.topic_prefix)
+                passed = [await _has_passed(scanner, shadow, past) for shadow in shadows]
+                return all(passed)
+
+            stages["shadows"] = shadows_have_come
             with translated("waiting for a forget"):
                 for name, is_done in stages.items():
                     await _until(is_done, f"waiting for {name}: {_MISSING[name]}")
@@ -229,6 +240,15 @@ async def _followed(
     except TimeoutError:
         return left
     return left
+
+
+async def _has_passed(scanner: TopicScanner, shadow: Shadow, past: Position | None) -> bool:
+    """Whether a shadow that buffers has read a forget, and what lies before it."""
+    if past is None or shadow.source != "chat-messages" or past.partition not in shadow.begin_offsets:
+        return True
+    topics = topics_of(shadow)
+    committed = await scanner.committed(topics.buffer_group, topics.chat_messages)
+    return committed.get(past.partition, 0) > past.offset
 
 
 async def _ask_owner(engine: AsyncEngine, topic_prefix: str, question: Question) -> BufferView | None:
@@ -274,6 +294,8 @@ async def _report(
                 left = await count_rows(connection, *user)
                 cut_off = await read_cut_off(connection, *user)
     topics = Topics(settings.kafka.topic_prefix)
+    async with engine.connect() as connection:
+        shadows = [topics_of(shadow) for shadow in await read_shadows(connection, settings.kafka.topic_prefix)]
     async with admin(settings.kafka) as client:
         named = await existing_names(
             client,
@@ -285,6 +307,7 @@ async def _report(
                 topics.event_updated,
                 topics.profiles,
                 topics.buffer_changelog,
+                *(name for shadow in shadows for name in (shadow.extraction_windows, shadow.buffer_changelog)),
             ],
         )
         configs = await topic_settings(client, named)
@@ -304,8 +327,8 @@ async def _report(
             TableReport(table=name, found=count, left=left[name]) for name, count in sorted(known.rows.items())
         ),
         buffer=BufferReport(blobs=known.blobs, windows=known.windows),
-        compacted=compacted_topics(topics, configs, since),
-        retained=retained_topics(settings.kafka.topic_prefix, configs, since),
+        compacted=compacted_topics(topics, shadows, configs, since),
+        retained=retained_topics(settings.kafka.topic_prefix, shadows, configs, since),
         elsewhere=held_elsewhere(settings),
     )
 
@@ -317,6 +340,6 @@ def _stages(missing: Mapping[str, str], options: Forget) -> tuple[StageReport, .
         StageReport(stage="database", is_done=True),
         *(
             StageReport(stage=stage, is_done=stage not in missing, detail=missing.get(stage))
-            for stage in ("buffer", "extraction", "relay")
+            for stage in ("buffer", "extraction", "relay", "shadows")
         ),
     )

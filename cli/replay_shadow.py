@@ -34,8 +34,8 @@ from streams.blob_records import unit_of
 from streams.buffer_codec import encode_entry
 from streams.clients import consumer, translated
 from streams.raw_records import RawRecord, origin_of
-from streams.shadow_running import RunningShadow, user_filter
-from streams.shadow_topics import shadow_declarations, shadow_topics
+from streams.shadow_running import RunningShadow, topics_of, user_filter
+from streams.shadow_topics import shadow_declarations
 from streams.stopping import Parts
 from streams.topics import Topics, ensure_declared
 from streams.windowing import WindowPolicy
@@ -173,7 +173,7 @@ def _count(record: RawRecord, wanted: ReplayRange, count: WindowCount, *, is_win
 
 async def _prepare_kafka(settings: Settings, shadow: Shadow) -> None:
     """Its topics, and the offsets that its groups begin at."""
-    topics = shadow_topics(shadow.topic_prefix, shadow.name, shadow.source)
+    topics = topics_of(shadow)
     live = Topics(shadow.topic_prefix)
     async with topic_scanner(settings.kafka) as scanner:
         is_buffered = shadow.source == "chat-messages"

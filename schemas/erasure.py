@@ -10,7 +10,7 @@ from schemas.windows import Position
 REPORT_NAME: Final = "erasure-report"
 REPORT_ID: Final = "urn:memostream:schema:erasure-report:v1"
 
-Stage = Literal["database", "buffer", "extraction", "relay"]
+Stage = Literal["database", "buffer", "extraction", "relay", "shadows"]
 
 
 class ReportModel(BaseModel):
@@ -22,7 +22,8 @@ class StageReport(ReportModel):
 
     stage: Stage = Field(
         description="database: the rows are gone. buffer: what waited for its window is gone, from the table, the "
-        "changelog and copies on disk. extraction: no window of before is under way. relay: the tombstone is published."
+        "changelog and copies on disk. extraction: no window of before is under way. relay: the tombstone is out. "
+        "shadows: what they had buffered is gone."
     )
     is_done: bool = Field(description="Whether it has.")
     detail: str | None = Field(None, description="What is missing, and what to do.")
@@ -91,7 +92,7 @@ class ErasureReport(ReportModel):
     stages: tuple[StageReport, ...] = Field(description="What was waited for.")
     tables: tuple[TableReport, ...] = Field(description="Postgres, memory with history and embeddings.")
     buffer: BufferReport = Field(description="What was on its way into memory.")
-    compacted: tuple[CompactedTopic, ...] = Field(description="profiles, and the changelog of the buffer.")
+    compacted: tuple[CompactedTopic, ...] = Field(description="profiles, and the changelogs of buffers.")
     retained: tuple[RetainedTopic, ...] = Field(description="What still holds records, and until when.")
     elsewhere: tuple[Elsewhere, ...] = Field(description="What others hold.")
 

@@ -16,7 +16,7 @@ from storage.shadows import Shadow, note_closed_tails, read_shadow
 from storage.text import epoch_ms
 from streams.rate import Rate
 from streams.shadow_buffer import ShadowBuffer
-from streams.shadow_topics import shadow_topics
+from streams.shadow_topics import ShadowTopics, shadow_topics
 
 LOOK_S: Final = 1.0
 
@@ -28,12 +28,17 @@ def user_filter(user_id: str) -> str:
     return content_hash([user_id])
 
 
+def topics_of(shadow: Shadow) -> ShadowTopics:
+    """The topics and groups of a shadow."""
+    return shadow_topics(shadow.topic_prefix, shadow.name, shadow.source)
+
+
 class RunningShadow:
     """`rate_per_s` bounds the records that this process takes of the topic that the shadow is made from."""
 
     def __init__(self, shadow: Shadow, rate_per_s: float | None = None) -> None:
         self.shadow = shadow
-        self.topics = shadow_topics(shadow.topic_prefix, shadow.name, shadow.source)
+        self.topics = topics_of(shadow)
         self._rate = Rate(rate_per_s)
         self.buffer: ShadowBuffer | None = None
         if shadow.source == "chat-messages":

@@ -45,6 +45,7 @@ from streams.observing import Observer, create_tracer
 from streams.offsets import end_offsets
 from streams.relay import Relay
 from streams.shadow_running import RunningShadow
+from streams.shadow_tidying import keep_windows_short
 from streams.starting import check_login, patiently
 from streams.stopping import FAREWELL_S, Parts, SideBySide, done_before, running, side_by_side
 from streams.topics import Topics, ensure_topics
@@ -114,6 +115,9 @@ async def run_worker(
         )
         if shadow is not None:
             await stack.enter_async_context(running(shadow.watch(engine, stop.set), on_fatal))
+            if shadow.buffer is not None:
+                tidying = keep_windows_short(settings.kafka, shadow.topics)
+                await stack.enter_async_context(running(tidying, on_fatal))
         if await done_before(stop, starting):
             await stop.wait()
         health.stop()
