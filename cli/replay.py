@@ -105,7 +105,7 @@ async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> 
                     found = await find_windows(sources, wanted, offsets)
                 async with engine.connect() as connection:
                     since = datetime.now(UTC) - AVERAGED
-                    spent = await total_usage(connection, UsageFilter(since, None, wanted.project_id))
+                    spent = await total_usage(connection, UsageFilter(since, None, wanted.project_id, spent_for="live"))
                 return await _measured(settings, scanner, wanted, offsets, found, spent)
     finally:
         await engine.dispose()

@@ -1,6 +1,6 @@
 """Reads what extraction has spent in a period, for a person or a script."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from cli.showing import connected
@@ -36,13 +36,14 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """A line each, and their sum; `currency` is what the costs are in."""
+    """A line each, and their sum, `live` without what was spent for shadows; `currency` is what the costs are in."""
 
     by: By
     period: Period
     currency: str
     lines: tuple[UsageSum, ...]
     total: UsageSum
+    live: UsageSum
 
 
 async def read_report(
@@ -54,7 +55,8 @@ async def read_report(
     async with connected(settings.storage) as connection:
         lines = await summarise_usage(connection, by, wanted)
         total = await total_usage(connection, wanted)
-    return UsageReport(by, period, settings.prices.currency, tuple(lines), total)
+        live = await total_usage(connection, replace(wanted, spent_for="live"))
+    return UsageReport(by, period, settings.prices.currency, tuple(lines), total, live)
 
 
 def _midnight(day: date) -> datetime:

@@ -10,11 +10,13 @@ from cli.usage import UsageReport
 from storage.usage import UsageSum
 
 FORGOTTEN: Final = "(forgotten)"
+# Of a key that has no value.
+NOBODY: Final = {"shadow": "(live memory)"}
 NO_CALLS: Final = "0 calls: no endpoint was asked; the offline extractor takes facts by rules."
 
 
 def report_document(report: UsageReport) -> dict[str, Any]:
-    """A report for a script; `sum` has the same keys as a row."""
+    """A report for a script; `sum`, and `sum_live` without what was spent for shadows, have the same keys as a row."""
     return {
         "by": report.by,
         "since": report.period.first,
@@ -22,6 +24,7 @@ def report_document(report: UsageReport) -> dict[str, Any]:
         "currency": report.currency,
         "rows": [{**line.key, **_numbers(line)} for line in report.lines],
         "sum": _numbers(report.total),
+        "sum_live": _numbers(report.live),
     }
 
 
@@ -40,7 +43,8 @@ def print_report(report: UsageReport) -> None:
         column.justify = "left" if number < len(keys) else "right"
         column.overflow = "fold"
     for line in report.lines:
-        names = [Text(printable(str(FORGOTTEN if value is None else value)), "cyan") for value in line.key.values()]
+        named = (NOBODY.get(key, FORGOTTEN) if value is None else str(value) for key, value in line.key.items())
+        names = [Text(printable(name), "cyan") for name in named]
         table.add_row(*names, *(cell for _, cell in _cells(line, report.currency, has_vain)))
     table.add_section()
     total = (cell for _, cell in _cells(report.total, report.currency, has_vain))
@@ -48,6 +52,9 @@ def print_report(report: UsageReport) -> None:
     console.print(table)
     if not report.total.usage.completions and not report.total.usage.embedding_calls:
         note(NO_CALLS)
+    if report.by != "shadow" and report.live != report.total:
+        spent = report.total.cost - report.live.cost
+        note(f"with what was spent for shadows ({spent:,.4f} {printable(report.currency)}): see --by shadow.")
     if report.total.unpriced_tokens:
         note(f"{report.total.unpriced_tokens:,} tokens had no price and are not in the cost: see prices.models.")
 

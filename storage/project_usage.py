@@ -73,12 +73,12 @@ async def add_inserts(connection: AsyncConnection, counted: Mapping[tuple[str, d
 
 
 async def read_days(connection: AsyncConnection, project_id: str, days: int, now: datetime) -> list[DayOfProject]:
-    """The last days, today first; one on which nothing happened is there, too."""
+    """The last days, today first; one on which nothing happened is there, too. Without what was spent for shadows."""
     today = now.astimezone(UTC).date()
     first = today - timedelta(days=days - 1)
     counted = select(insert_counts).where(insert_counts.c.project_id == project_id, insert_counts.c.day >= first)
     inserts = {row.day: Inserts(row.inserts, row.stored) for row in (await connection.execute(counted)).all()}
-    wanted = UsageFilter(datetime.combine(first, time(), UTC), day_of(now)[1], project_id)
+    wanted = UsageFilter(datetime.combine(first, time(), UTC), day_of(now)[1], project_id, spent_for="live")
     spent = {line.key["day"]: line.usage for line in await summarise_usage(connection, "day", wanted)}
     found = []
     for day in (today - timedelta(days=back) for back in range(days)):

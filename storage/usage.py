@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Date, Select, bindparam, case, cast, delete, func, select, update
+from sqlalchemy import Date, Select, bindparam, case, cast, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.budgets import Spent
@@ -16,12 +16,13 @@ from schemas.windows import Position
 from storage.compiled import Compiled, insert_of
 from storage.locking import lock_name
 from storage.reading import read_cut_off
+from storage.shadow_tables import shadows
 from storage.tables import usage, users
 
 # `waiting`: an endpoint or Postgres was away, so the windows are tried again. `stopped`: cut short from inside.
 # `embedded`: no extraction, but what had no embedding yet. `re-embedded`: by `memostream reembed`.
 UsageOutcome = Literal["applied", "parked", "duplicate", "erased", "waiting", "stopped", "embedded", "re-embedded"]
-By = Literal["day", "project", "user", "model"]
+By = Literal["day", "project", "user", "model", "shadow"]
 
 UNFINISHED: Final = ("waiting", "stopped")
 EMBEDDED: Final = "embedded"
@@ -55,17 +56,21 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class UsageFilter:
-    """Which rows to sum; None is all. `until` is the first moment that does not belong."""
+    """Which rows to sum; None is all. `until` is the first moment that does not belong, `spent_for` live memory or the
+    shadow of a generation.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
     project_id: str | None = None
     user_id: str | None = None
+    spent_for: Literal["live"] | int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UsageSum:
-    """A line of a report. `key` has a value for each word that it was asked by; that of a forgotten user is None.
+    """A line of a report. `key` has a value for each word that it was asked by; that of a forgotten user is None, and
+    so is the shadow of what live memory has spent.
 
     `extractions` came to an end, `unfinished` are attempts that did not. `unpriced_tokens` are not in `cost`.
     """
@@ -145,12 +150,13 @@ async def shadow_cost(connection: AsyncConnection, generation: int) -> Decimal:
 
 
 async def summarise_usage(connection: AsyncConnection, by: By, wanted: UsageFilter) -> list[UsageSum]:
-    """Sums by day (UTC), project, user or model; days in order, of the others the dearest first."""
+    """Sums by day (UTC), project, user, model or shadow; days in order, of the others the dearest first."""
     keys: dict[By, dict[str, Any]] = {
         "day": {"day": cast(func.timezone("UTC", usage.c.recorded_at), Date)},
         "project": {"project_id": usage.c.project_id},
         "user": {"project_id": usage.c.project_id, "user_id": usage.c.user_id},
         "model": {"model": usage.c.model},
+        "shadow": {"shadow": _shadow_name()},
     }
     columns = keys[by]
     query = _sums(columns, wanted).group_by(*columns.values())
@@ -168,7 +174,14 @@ async def total_usage(connection: AsyncConnection, wanted: UsageFilter) -> Usage
 
 async def prune_usage(connection: AsyncConnection, before: datetime, limit: int) -> int:
     """Remove up to `limit` rows that are older; returns how many there were."""
-    old = select(usage.c.attempt_id, usage.c.model).where(usage.c.recorded_at < before).limit(limit).subquery()
+    # What a shadow has spent counts against its limit as long as it is there.
+    is_counted = exists().where(shadows.c.generation == usage.c.generation, shadows.c.state != "promoted")
+    old = (
+        select(usage.c.attempt_id, usage.c.model)
+        .where(usage.c.recorded_at < before, ~is_counted)
+        .limit(limit)
+        .subquery()
+    )
     result = await connection.execute(
         delete(usage).where(usage.c.attempt_id == old.c.attempt_id, usage.c.model == old.c.model)
     )
@@ -209,6 +222,13 @@ def _tokens() -> Any:
     return func.coalesce(func.sum(paid), 0)
 
 
+def _shadow_name() -> Any:
+    """Null for live memory; of a shadow that was discarded nothing but its number is known."""
+    name = select(shadows.c.name).where(shadows.c.generation == usage.c.generation).scalar_subquery()
+    discarded = func.concat("generation ", usage.c.generation, " (discarded)")
+    return case((usage.c.generation.is_not(None), func.coalesce(name, discarded)))
+
+
 def _cost() -> Any:
     return func.coalesce(func.sum(usage.c.cost), 0)
 
@@ -233,6 +253,10 @@ def _sums(columns: Mapping[str, Any], wanted: UsageFilter) -> Select[Any]:
         query = query.where(usage.c.project_id == wanted.project_id)
     if wanted.user_id is not None:
         query = query.where(usage.c.user_id == wanted.user_id)
+    if wanted.spent_for == "live":
+        query = query.where(usage.c.generation.is_(None))
+    elif wanted.spent_for is not None:
+        query = query.where(usage.c.generation == wanted.spent_for)
     return query
 
 

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def usage(
-    by: Annotated[Literal["day", "project", "user", "model"], typer.Option("--by", help="What a line is of.")] = "day",
+    by: Annotated[
+        Literal["day", "project", "user", "model", "shadow"], typer.Option("--by", help="What a line is of.")
+    ] = "day",
     since: Annotated[
         datetime | None,
         typer.Option(formats=[DAY], metavar="DAY", help="First day (UTC). [default: 30 days with today]"),
@@ -38,10 +40,11 @@ def usage(
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what extraction has spent: calls, tokens, time and cost by day, project, user or model.
+    """Show what extraction has spent: calls, tokens, time and cost by day, project, user, model or shadow.
 
-    Calls of attempts that came to nothing are counted, too. Cost is by the price table of the configuration, as it was
-    when the calls were made. Days are those of UTC. A user who was forgotten has no name any more.
+    Calls of attempts that came to nothing are counted, too, and those for shadows. Cost is by the price table of the
+    configuration, as it was when the calls were made. Days are those of UTC. A user who was forgotten has no name any
+    more.
     """
     import asyncio
 

@@ -1,5 +1,6 @@
 """`memostream usage` on what is written in a real database."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,12 +9,14 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.memory import Usage
 from schemas.settings import StorageSettings
 from schemas.windows import Position
 from storage.database import create_engine
 from storage.usage import Attempt, ModelCalls, UsageOutcome, record_usage
+from tests.integration.storage.shadow_rows import seed_shadow
 from tests.support.command_line import CommandLine
 
 TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
@@ -26,6 +29,13 @@ CHAT = ModelCalls(
 VECTORS = ModelCalls("vectors", Usage(embedding_calls=1, embedding_tokens=70, latency_ms=100), None)
 CHAT_OF_ANOTHER = ModelCalls("large", Usage(completions=1, prompt_tokens=10), Decimal("0.5"))
 SAID = Position(topic="chat-messages", partition=0, offset=0, timestamp_ms=0)
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(StorageSettings(database_url=SecretStr(database_url)))
+    yield engine
+    await engine.dispose()
 
 
 @pytest.fixture
@@ -105,3 +115,17 @@ async def test_a_period_without_extractions_says_so(shell: CommandLine) -> None:
 async def test_a_period_that_ends_before_it_begins_is_refused(shell: CommandLine) -> None:
     done = shell.call("usage", "--since", "2026-03-05", "--until", "2026-03-04", fails=True)
     assert "--since 2026-03-05 must not be after --until 2026-03-04" in done.stderr
+
+
+async def test_what_was_spent_for_a_shadow_is_in_the_sum_and_has_a_line_of_its_own(
+    shell: CommandLine, engine: AsyncEngine
+) -> None:
+    generation = await seed_shadow(engine, "better")
+    async with engine.begin() as connection:
+        attempt = Attempt(uuid4(), "default", "ann", (), (SAID,), "applied", (CHAT,), TODAY, shadow=generation)
+        await record_usage(connection, attempt)
+    document = shell.document("usage", "--by", "shadow")
+    assert [(row["shadow"], row["completions"]) for row in document["rows"]] == [(None, 4), ("better", 2)]
+    assert (document["sum"]["completions"], document["sum_live"]["completions"]) == (6, 4)
+    assert "better" in shell.call("usage", "--by", "shadow").stdout
+    assert "shadows (0.0125" in shell.call("usage").stderr
