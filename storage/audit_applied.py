@@ -106,6 +106,7 @@ async def cited_twice(
             units.c.project_id == several.c.project_id,
             units.c.user_id == several.c.user_id,
             units.c.blob_id == blob_id,
+            is_live(units),
             or_(units.c.part >= 0, units.c.state != "applied"),
         )
         .exists()

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, exists, func, null, select, table, true
+from sqlalchemy import ColumnElement, Integer, Select, Table, and_, exists, false, func, null, or_, select, table, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.shadow_tables import shadow_users, shadow_windows, shadows
 from storage.tables import (
     OF_A_USER,
     edit_history,
@@ -27,6 +28,8 @@ HELD_FOR_NOTHING_S: Final = 3600.0
 # Whoever makes the partitions came late; such rows are read as all others are.
 IN_NO_MONTH: Final = "units in no month's partition"
 _OF_A_GENERATION: Final = (profiles, profile_history, edit_history, events, gists, units)
+# What stays when a shadow takes the place of the memory that it tells of.
+_KEPT: Final = (profile_history, edit_history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,10 @@ def _queries() -> Mapping[str, Select[Any]]:
     }
     found |= {
         f"{item.name} of a generation that nobody reads": _of(
-            item, exists().where(*_same_user(item), users.c.live_generation != item.c.generation)
+            item,
+            exists().where(*_same_user(item), users.c.live_generation != item.c.generation),
+            ~_is_of_shadow(item),
+            ~_was_live(item),
         )
         for item in _OF_A_GENERATION
     }
@@ -70,6 +76,9 @@ def _queries() -> Mapping[str, Select[Any]]:
         units.c.window_id.is_not(None),
         units.c.state != "erased",
         ~exists().where(ledger.c.ledger_id == units.c.window_id),
+        ~exists().where(
+            shadow_windows.c.generation == units.c.generation, shadow_windows.c.window_id == units.c.window_id
+        ),
     )
     found["held_windows that are done"] = _of(
         held_windows,
@@ -94,7 +103,28 @@ def _same_user(item: Table) -> tuple[ColumnElement[bool], ...]:
 
 
 def _has_user(item: Table) -> ColumnElement[bool]:
-    return exists().where(*_same_user(item))
+    """Whether memory knows the user, or the shadow that the row is of."""
+    known = exists().where(*_same_user(item))
+    if "generation" not in item.c:
+        return known
+    of_shadow = [shadow_users.c[name] == item.c[name] for name in ("generation", "project_id", "user_id")]
+    return true() if item is shadow_users else or_(known, exists().where(*of_shadow))
+
+
+def _is_of_shadow(item: Table) -> ColumnElement[bool]:
+    return exists().where(shadows.c.generation == item.c.generation)
+
+
+def _was_live(item: Table) -> ColumnElement[bool]:
+    """Whether a promotion of the user has put another generation in this one's place."""
+    if item not in _KEPT:
+        return false()
+    promotion = edit_history.alias("promotion")
+    return exists().where(
+        and_(*(promotion.c[name] == item.c[name] for name in ("project_id", "user_id"))),
+        promotion.c.kind == "promotion",
+        promotion.c.before["generation"].astext.cast(Integer) == item.c.generation,
+    )
 
 
 def _needs_user(item: Table) -> ColumnElement[bool]:

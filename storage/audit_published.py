@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 import orjson
@@ -18,6 +18,9 @@ from storage.profile_writing import profile_row
 from storage.reading import user_hash
 from storage.tables import edit_history, events, forgotten_users, outbox, profile_history, profiles, units, users
 from storage.user_listing import UserKey
+
+# Kinds of edits that bring changes which are not published one by one, but as a state.
+_UNPUBLISHED: Final = ("import", "promotion")
 
 ChangeKind = Literal["profile-updated", "event-updated"]
 
@@ -37,7 +40,8 @@ class UserState:
     """What `profiles` has to say of a user.
 
     The newest state on the topic has at least `state_revision`, the last that changed the profile or the user's
-    fields, or an import's, and at most `revision`. `is_pending` is True while a state waits in the outbox.
+    fields, or that of an import or a promotion, and at most `revision`. `is_pending` is True while a state waits in the
+    outbox.
     """
 
     revision: int
@@ -52,7 +56,7 @@ class UserChanges:
 
     `recorded` has when each was recorded. Of a user from whom something was deleted the history is not whole. What
     came before `forgotten_revision` nobody knows any more. What was recorded up to `imported_revision` came with an
-    import, which publishes no changes but the state.
+    import, or with the promotion of a shadow, which do not publish their history.
     """
 
     revision: int
@@ -69,7 +73,7 @@ async def read_states(connection: AsyncConnection, wanted: Collection[UserKey]) 
     page = _page(wanted)
     edited = (
         select(func.max(edit_history.c.revision))
-        .where(*_same(edit_history, users), edit_history.c.kind.in_(("user", "import")))
+        .where(*_same(edit_history, users), edit_history.c.kind.in_(("user", *_UNPUBLISHED)))
         .scalar_subquery()
     )
     changed = (
@@ -112,10 +116,12 @@ async def read_states(connection: AsyncConnection, wanted: Collection[UserKey]) 
 async def read_changes(connection: AsyncConnection, wanted: Collection[UserKey]) -> Mapping[UserKey, UserChanges]:
     """Those of the users who have a row; in a transaction of REPEATABLE READ, of one moment."""
     page = _page(wanted)
-    has_erased = exists().where(*_same(units, users), units.c.state == "erased")
+    has_erased = exists().where(
+        *_same(units, users), units.c.generation == users.c.live_generation, units.c.state == "erased"
+    )
     imported = (
         select(func.max(edit_history.c.revision))
-        .where(*_same(edit_history, users), edit_history.c.kind == "import")
+        .where(*_same(edit_history, users), edit_history.c.kind.in_(_UNPUBLISHED))
         .scalar_subquery()
     )
     heads = select(

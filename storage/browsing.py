@@ -119,12 +119,17 @@ async def read_history(
 
 
 async def read_profile_history(
-    connection: AsyncConnection, project_id: str, user_id: str, profile_ids: Collection[UUID]
+    connection: AsyncConnection,
+    project_id: str,
+    user_id: str,
+    profile_ids: Collection[UUID],
+    *,
+    generation: int | None = None,
 ) -> dict[UUID, list[HistoryRow]]:
-    """All that has happened to these entries of the live profile, each one's changes the oldest first."""
+    """All that has happened to these entries of the profile, live or of a `generation`, the oldest change first."""
     found: dict[UUID, list[HistoryRow]] = {}
     if profile_ids:
-        query = _live(select(profile_history), profile_history, project_id, user_id)
+        query = _live(select(profile_history), profile_history, project_id, user_id, generation)
         query = query.where(profile_history.c.profile_id.in_(list(profile_ids))).order_by(profile_history.c.history_id)
         for row in (await connection.execute(query)).all():
             found.setdefault(row.profile_id, []).append(_history_row(row))
@@ -153,9 +158,11 @@ async def read_events(
     return await _read_events(connection, query.order_by(events.c.recorded_at.desc(), events.c.event_id).limit(limit))
 
 
-async def read_event(connection: AsyncConnection, project_id: str, user_id: str, event_id: UUID) -> EventRow | None:
-    """One event of the user's live memory, with its gists in order."""
-    query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
+async def read_event(
+    connection: AsyncConnection, project_id: str, user_id: str, event_id: UUID, *, generation: int | None = None
+) -> EventRow | None:
+    """One event of the user's memory, live or of a `generation`, with its gists in order."""
+    query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id, generation)
     return next(iter(await _read_events(connection, query.where(events.c.event_id == event_id))), None)
 
 
@@ -220,14 +227,11 @@ async def _read_events(connection: AsyncConnection, query: Select[Any]) -> list[
     ]
 
 
-def _live(query: Select[Any], table: Any, project_id: str, user_id: str) -> Select[Any]:
-    generation = (
-        select(users.c.live_generation)
-        .where(users.c.project_id == project_id, users.c.user_id == user_id)
-        .scalar_subquery()
-    )
+def _live(query: Select[Any], table: Any, project_id: str, user_id: str, generation: int | None = None) -> Select[Any]:
+    of_user = (users.c.project_id == project_id, users.c.user_id == user_id)
+    live = select(users.c.live_generation).where(*of_user).scalar_subquery()
     return query.where(
         table.c.project_id == project_id,
         table.c.user_id == user_id,
-        table.c.generation == func.coalesce(generation, LIVE_GENERATION),
+        table.c.generation == (func.coalesce(live, LIVE_GENERATION) if generation is None else generation),
     )

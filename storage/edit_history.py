@@ -4,11 +4,11 @@ from collections.abc import Collection
 from typing import Final, get_args
 from uuid import UUID
 
-from sqlalchemy import exists, null, select, update
+from sqlalchemy import ColumnElement, exists, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.blob_redaction import Overall
-from storage.locking import LockedUser, live_rows
+from storage.locking import LockedUser
 from storage.tables import edit_history, events
 
 _OVERALL: Final[tuple[Overall, ...]] = get_args(Overall)
@@ -19,7 +19,7 @@ async def read_written(
 ) -> dict[UUID, set[Overall]]:
     """What of these events was written by hand: what an edit has changed, or whatever an earlier deletion has left."""
     query = select(edit_history.c.event_id, edit_history.c.before, edit_history.c.after).where(
-        *live_rows(user, edit_history), edit_history.c.kind == "event", edit_history.c.event_id.in_(event_ids)
+        *_of_events(user), edit_history.c.event_id.in_(event_ids)
     )
     found: dict[UUID, set[Overall]] = {}
     for row in (await connection.execute(query)).all():
@@ -37,10 +37,15 @@ async def empty_edits(connection: AsyncConnection, user: LockedUser, event_ids: 
     is_there = exists(select(1).where(events.c.event_id == edit_history.c.event_id))
     await connection.execute(
         update(edit_history)
-        .where(
-            *live_rows(user, edit_history),
-            edit_history.c.kind == "event",
-            edit_history.c.event_id.in_(event_ids) | ~is_there,
-        )
+        .where(*_of_events(user), edit_history.c.event_id.in_(event_ids) | ~is_there)
         .values(before=null(), after=null())
+    )
+
+
+def _of_events(user: LockedUser) -> tuple[ColumnElement[bool], ...]:
+    """Of every generation: an event that was edited by hand keeps its id when a shadow is promoted."""
+    return (
+        edit_history.c.project_id == user.project_id,
+        edit_history.c.user_id == user.user_id,
+        edit_history.c.kind == "event",
     )

@@ -39,7 +39,7 @@ async def read_export(
     owner = {"project_id": project_id, "user_id": user_id, "generation": user.live_generation}
     entries = await _rows(connection, _live(profiles, owner))
     changes = await _rows(connection, _live(profile_history, owner).order_by(profile_history.c.history_id))
-    edits = await _rows(connection, _live(edit_history, owner).order_by(edit_history.c.edit_id))
+    edits = await _rows(connection, _edits(project_id, user_id, user.live_generation))
     recorded = _live(units, owner).order_by(
         units.c.recorded_at, units.c.blob_id, units.c.message_index, units.c.part, units.c.state
     )
@@ -84,6 +84,20 @@ async def _read_events(connection: AsyncConnection, owner: dict[str, Any]) -> tu
 def _live(table: Table, owner: dict[str, Any]) -> Select[Any]:
     named = [table.c[name] == value for name, value in owner.items() if name in table.c]
     return select(*without_search(table)).where(*named)
+
+
+def _edits(project_id: str, user_id: str, generation: int) -> Select[Any]:
+    """A user's fields and imports are of no generation; one that was promoted means nothing elsewhere."""
+    return (
+        select(edit_history)
+        .where(
+            edit_history.c.project_id == project_id,
+            edit_history.c.user_id == user_id,
+            (edit_history.c.generation == generation) | edit_history.c.kind.in_(("user", "import")),
+            edit_history.c.kind != "promotion",
+        )
+        .order_by(edit_history.c.edit_id)
+    )
 
 
 async def _rows(connection: AsyncConnection, query: Select[Any], *, owned: bool = False) -> list[dict[str, Any]]:

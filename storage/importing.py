@@ -111,7 +111,10 @@ async def _is_there(
 ) -> bool:
     origin = edit_history.c.after
     imports = select(origin["digest"].astext, origin["source"].astext).where(
-        *_of(edit_history, user), edit_history.c.kind == "import"
+        # Of every generation: an import stays known when a shadow is promoted.
+        edit_history.c.project_id == user.project_id,
+        edit_history.c.user_id == user.user_id,
+        edit_history.c.kind == "import",
     )
     known = [] if user.is_new else (await connection.execute(imports)).all()
     if any(row[0] == digest for row in known):

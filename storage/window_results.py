@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.recall import of_live_user
 from storage.tables import events, profile_history
 
 
@@ -30,24 +31,23 @@ async def read_window_results(
     """
     if not window_ids:
         return []
+    of_user = {"project_id": project_id, "user_id": user_id}
     event_query = select(events.c.revision, events.c.event_id).where(
-        events.c.project_id == project_id,
-        events.c.user_id == user_id,
+        of_live_user(events),
         is_of_windows(events.c.window_ids, window_ids),
     )
-    event_ids = {row.revision: row.event_id for row in (await connection.execute(event_query)).all()}
+    event_ids = {row.revision: row.event_id for row in (await connection.execute(event_query, of_user)).all()}
     change_query = (
         select(profile_history.c.revision, profile_history.c.op, profile_history.c.profile_id)
         .where(
-            profile_history.c.project_id == project_id,
-            profile_history.c.user_id == user_id,
+            of_live_user(profile_history),
             is_of_windows(profile_history.c.window_ids, window_ids),
             profile_history.c.before.is_distinct_from(profile_history.c.after),
         )
         .order_by(profile_history.c.history_id)
     )
     changed: dict[int, dict[str, list[UUID]]] = {}
-    for row in (await connection.execute(change_query)).all():
+    for row in (await connection.execute(change_query, of_user)).all():
         changed.setdefault(row.revision, {}).setdefault(row.op, []).append(row.profile_id)
     return [
         WindowResult(
