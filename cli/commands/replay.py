@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.commands import shadow as shadow_commands
 from cli.commands.options import (
     DEFAULT_DATA_DIR,
     ConfigOption,
@@ -68,6 +69,8 @@ def register(app: typer.Typer) -> None:
     )
     group.command(epilog=PLAN_EPILOG)(plan)
     group.command(epilog=RUN_EPILOG)(run)
+    shadow_commands.register(group)
+    shadow_commands.register(group)
     app.add_typer(group, name="replay")
 
 
