@@ -70,7 +70,6 @@ def register(app: typer.Typer) -> None:
     group.command(epilog=PLAN_EPILOG)(plan)
     group.command(epilog=RUN_EPILOG)(run)
     shadow_commands.register(group)
-    shadow_commands.register(group)
     app.add_typer(group, name="replay")
 
 
