@@ -21,8 +21,13 @@ from storage.recall import Clock
 from streams.topics import Topics
 from tests.support.buffer_worker import read_all
 from tests.support.command_line import CommandLine
+from tests.support.documents import ROOT
 
 DEADLINE_S = 60.0
+# Conversations that nobody here wrote, where the checkout has them.
+PERSONACHAT = ROOT.parent / "shared" / "data" / "personachat-en.jsonl"
+EXAMPLES = ROOT / "cli" / "examples" / "conversations.jsonl"
+TALKERS = 6
 SAID = {
     "2026-01-12T01:21:05Z": ("My name is Iris and I live in Bergen.", "Nice to meet you."),
     "2026-03-20T18:00:00Z": ("I moved to Oslo.", "How do you like it?"),
@@ -69,11 +74,11 @@ def moment(text: str) -> str:
     return datetime.fromisoformat(text).astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-async def as_of(shell: CommandLine, user_id: str, at: str, clock: Clock) -> dict[str, str]:
+async def as_of(shell: CommandLine, user_id: str, at: str, clock: Clock, project_id: str = "default") -> dict[str, str]:
     engine = create_engine(StorageSettings(database_url=SecretStr(shell.database_url)))
     try:
         async with engine.connect() as connection:
-            found = await read_entries_as_of(connection, "default", user_id, datetime.fromisoformat(at), clock)
+            found = await read_entries_as_of(connection, project_id, user_id, datetime.fromisoformat(at), clock)
     finally:
         await engine.dispose()
     return {f"{entry.topic}/{entry.sub_topic}": entry.content for entry in found}
@@ -115,6 +120,64 @@ async def test_facts_events_and_changes_of_a_backfill_carry_the_time_at_which_th
     spring = await as_of(working, "iris", "2026-04-01T00:00:00Z", "occurred")
     assert (spring["contact_info/city"], "life_event/achievements" in spring) == ("Oslo", False)
     assert await as_of(working, "iris", "2026-04-01T00:00:00Z", "recorded") == {}
+
+
+def dialogs() -> tuple[list[dict[str, Any]], str]:
+    """Records of some people who talked before a time and after it, and that time, months ago."""
+    if PERSONACHAT.exists():
+        lines, between = PERSONACHAT.read_bytes().splitlines(), "2026-01-18T00:00:00Z"
+        records = [orjson.loads(line) for line in lines]
+    else:
+        records, between = [orjson.loads(line) for line in EXAMPLES.read_bytes().splitlines()], "2026-05-09T00:00:00Z"
+        for record in records:
+            said = datetime.fromisoformat(record["created_at"]) - timedelta(days=184)
+            record["created_at"] = moment(said.isoformat())
+    sides: dict[str, set[bool]] = {}
+    for record in records:
+        sides.setdefault(record["user_id"], set()).add(record["created_at"] < between)
+    chosen = [user_id for user_id, found in sides.items() if len(found) == 2][:TALKERS]
+    return [record for record in records if record["user_id"] in chosen], between
+
+
+async def test_a_backfill_of_dialogs_is_dated_by_its_messages_and_as_of_a_day_between_is_what_had_been_said(
+    working: CommandLine,
+) -> None:
+    records, between = dialogs()
+    said_at = {record["id"]: record["created_at"] for record in records}
+    session_of = {record["id"]: record["session_id"] for record in records}
+    earlier = [record for record in records if record["created_at"] < between]
+    for project, some in (("whole", records), ("earlier", earlier)):
+        written(working.folder / f"{project}.jsonl", some)
+        assert working.document("ingest", f"{project}.jsonl", "--project", project)["sent"] == len(some)
+    working.call("flush", "--all")
+
+    def sources(item: dict[str, Any]) -> list[str]:
+        return [message_id.rpartition("/")[0] for message_id in item["message_ids"]]
+
+    def times_of_session(event: dict[str, Any]) -> set[str]:
+        sessions = {session_of[blob_id] for blob_id in sources(event)}
+        return {said_at[blob_id] for blob_id, session in session_of.items() if session in sessions}
+
+    grown = compared = 0
+    for user_id in sorted({record["user_id"] for record in records}):
+        entries = working.document("profile", user_id, "--project", "whole")["entries"]
+        events = working.documents("events", user_id, "--project", "whole")
+        assert events
+        for entry in entries:
+            assert moment(entry["occurred_at"]) == max(said_at[blob_id] for blob_id in sources(entry)), entry
+        for event in events:
+            assert moment(event["occurred_at"]) in times_of_session(event), event
+        known = await as_of(working, user_id, between, "occurred", "whole")
+        grown += len(entries) > len(known)
+        if not known:
+            # Of small talk nothing is remembered.
+            working.call("profile", user_id, "--project", "earlier", fails=True)
+            continue
+        profile = working.document("profile", user_id, "--project", "earlier")["entries"]
+        assert known == {f"{entry['topic']}/{entry['sub_topic']}": entry["content"] for entry in profile}, user_id
+        compared += 1
+    assert grown
+    assert compared
 
 
 def test_a_second_run_a_copy_and_another_format_of_the_same_rows_change_nothing(working: CommandLine) -> None:
