@@ -73,6 +73,10 @@ bench-whole-path: $(DEV) ## Records a second from chat-messages to the change to
 bench-concurrency: $(DEV) ## Windows a second with a slow model and 1 to 4 workers; ARGS="--workers 1 --rounds 3" is a try
 	$(BIN)/python -m benchmarks.concurrency $(ARGS)
 
+.PHONY: bench-replay
+bench-replay: $(DEV) ## Records a second into a shadow with 1 to 3 workers, beside live; ARGS="--workers 1 2 --windows 2" is a try
+	$(BIN)/python -m benchmarks.replay $(ARGS)
+
 .PHONY: bench-latency
 bench-latency: $(DEV) ## From the last message of a window to its change event; ARGS="--alone 10 --users 1 50" is a try
 	$(BIN)/python -m benchmarks.latency $(ARGS)

@@ -63,8 +63,12 @@ class Seen:
         return found
 
     def delays_s(self, done_s: Mapping[Place, float], begin_s: float, end_s: float) -> list[float]:
-        """Of what was sent in this time and is done."""
-        return [done - self.sent_s[place] for place, done in done_s.items() if begin_s <= self.sent_s[place] < end_s]
+        """Of what was sent in this time and is done; what somebody else had sent before may be done, too."""
+        return [
+            done - self.sent_s[place]
+            for place, done in done_s.items()
+            if place in self.sent_s and begin_s <= self.sent_s[place] < end_s
+        ]
 
 
 def resumed_after_s(times_s: Sequence[float], since_s: float) -> float:

@@ -26,7 +26,8 @@ def test_a_record_is_committed_when_the_offset_behind_it_is() -> None:
     assert seen.moves["group", 0] == [1.2, 3.0, 4.0]
     committed_s = seen.committed_s("group")
     assert committed_s == {(0, 5): 3.0, (0, 6): 3.0, (0, 7): 4.0}
-    assert seen.delays_s(committed_s, begin_s=1.5, end_s=2.5) == [1.5, 2.0]
+    somebody_elses = {(2, 5): 2.0}
+    assert seen.delays_s(committed_s | somebody_elses, begin_s=1.5, end_s=2.5) == [1.5, 2.0]
 
 
 def test_users_are_at_all_places_of_their_windows_once_all_have_begun() -> None:
