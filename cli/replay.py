@@ -16,7 +16,7 @@ from cli.console import note
 from cli.pacing import room
 from cli.progress import counting
 from cli.replay_costs import Expected, WindowCount, expected
-from cli.replay_finding import Found, Place, find_messages, find_windows
+from cli.replay_finding import Found, Place, check_found, find_messages, find_windows
 from cli.replay_range import Offsets, ReplayRange, offsets_of
 from cli.scanning import TopicScanner, topic_scanner
 from schemas.envelope import open_value
@@ -89,8 +89,8 @@ class Sought:
 async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> Plan:
     """Look what of the range is in no stage. Sends nothing.
 
-    About 100 bytes of memory for each record that is missing. Raises ConfigurationError as `offsets_of` does, and
-    RetryLater if the broker or Postgres is away.
+    About 100 bytes of memory for each record that is missing. Raises ConfigurationError as `offsets_of` does,
+    NotFound where nothing in it is of whom it is limited to, and RetryLater if the broker or Postgres is away.
     """
     topics = Topics(settings.kafka.topic_prefix)
     engine = create_engine(settings.storage, STATEMENT_S)
@@ -103,6 +103,7 @@ async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> 
                     found = await find_messages(sources, wanted, offsets, quiet=quiet)
                 else:
                     found = await find_windows(sources, wanted, offsets)
+                check_found(found, wanted)
                 async with engine.connect() as connection:
                     since = datetime.now(UTC) - AVERAGED
                     spent = await total_usage(connection, UsageFilter(since, None, wanted.project_id, spent_for="live"))

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cli.audit import DecodedRecord, account
 from cli.audit_checks import Sources
 from cli.replay_range import Offsets, ReplayRange
+from schemas.errors import NotFound
 from schemas.windows import Position, Unit, Window, WindowCommand, decode_window
 from storage.auditing import cut_offs, units_of_blobs
 from storage.holding import all_held
@@ -130,6 +131,18 @@ async def _judge(
             found.places.add(place)
         else:
             found.counts[outcome] += 1
+
+
+def check_found(found: Found, wanted: ReplayRange) -> None:
+    """Raises NotFound where the range holds nothing at all of the user or the project that it is limited to."""
+    if wanted.is_everybody or found.counts.total() or found.places:
+        return
+    whose = [
+        f"{kind} {name}"
+        for kind, name in (("user", wanted.user_id), ("project", wanted.project_id))
+        if name is not None
+    ]
+    raise NotFound(f"the range holds nothing of {' in '.join(whose)}: check the ids, or begin earlier")
 
 
 def outcome_of_window(

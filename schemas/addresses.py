@@ -11,7 +11,7 @@ _HOST: Final = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?|[0-9A-Fa-f]*(:[0-9A-F
 _SERVER: Final = re.compile(r"(\[(?P<bracketed>[^\[\]]+)\]|(?P<host>[^\[\]:]+))(:(?P<port>\d{1,5}))?")
 
 _DATABASE_SCHEME: Final = "postgresql+asyncpg://"
-_DATABASE_PLACE: Final = re.compile(r"(\[[^\]]*\]|(?P<host>[^:/?]*))(:\d{1,5})?(/[^?]*)?(\?(?P<options>.*))?")
+_DATABASE_PLACE: Final = re.compile(r"(\[[^\]]*\]|(?P<host>[^:/?]*))(:(?P<port>\d{1,5}))?(/[^?]*)?(\?(?P<options>.*))?")
 # Of asyncpg and of SQLAlchemy's dialect for it; others would fail as unexpected arguments of a function.
 _DATABASE_OPTIONS: Final = frozenset(
     {
@@ -54,7 +54,7 @@ def _check_database(value: SecretStr) -> SecretStr:
         raise ValueError(f"must start with {_DATABASE_SCHEME}")
     # A password may hold anything, also what ends a host elsewhere.
     found = _DATABASE_PLACE.fullmatch(url.removeprefix(_DATABASE_SCHEME).rpartition("@")[2])
-    if not found or (found["host"] and not _HOST.fullmatch(found["host"])):
+    if not found or (found["host"] and not _HOST.fullmatch(found["host"])) or int(found["port"] or 0) > MAX_PORT:
         raise ValueError(f"must be like {_DATABASE_SCHEME}user:password@host:5432/name")
     for name, _ in parse_qsl(found["options"] or ""):
         if name == "sslmode":

@@ -31,6 +31,7 @@ _MISCONFIGURED: Final = {
     "28000": "it does not let this user in: check storage.database_url",
     "28P01": "it refuses the password: check storage.database_url",
     "3D000": "there is no such database: check storage.database_url",
+    "42703": "its tables are not this memostream's: run `memostream migrate`, or check storage.database_url",
     "42P01": "its tables are missing: run `memostream migrate`, or check storage.database_url",
     "42501": "this database user lacks a privilege: grant it, or check storage.database_url",
 }

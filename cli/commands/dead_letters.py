@@ -217,8 +217,10 @@ def _wanted(
 
     from cli.audit_range import time_range
     from cli.dead_letter_rules import Wanted, places_of
+    from cli.identifiers import check_ids
     from storage.text import epoch_ms
 
+    check_ids(user, project)
     times = time_range(from_datetime, to_datetime, by_duration, datetime.now(UTC))
     return Wanted(
         places=places_of(places),

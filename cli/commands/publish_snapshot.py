@@ -40,8 +40,10 @@ def publish_snapshot(
 
     from cli.addresses import settings_of
     from cli.console import out, print_json
+    from cli.identifiers import check_ids
     from cli.snapshots import publish_snapshot as publish
 
+    check_ids(user, project)
     settings = settings_of(Place(config, data_dir, verbose))
     totals = asyncio.run(publish(settings, project, user, with_events=events))
     if json:

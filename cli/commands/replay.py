@@ -154,9 +154,11 @@ def run(
     from decimal import Decimal
 
     from cli.addresses import settings_of
+    from cli.identifiers import check_ids
     from cli.replay_range import ReplayRange, beginning, ending, topic_of
     from streams.topics import Topics
 
+    check_ids(user, project)
     settings = settings_of(Place(config, data_dir, verbose))
     allowed = None if max_cost is None else Decimal(str(max_cost))
     topics = Topics(settings.kafka.topic_prefix)

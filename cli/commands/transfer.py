@@ -72,10 +72,12 @@ def export_memory(
 
     from cli.addresses import settings_of
     from cli.exports import export_users
+    from cli.identifiers import check_ids
     from cli.transfer_report import print_export
 
     if json and out is None:
         raise typer.BadParameter("--json goes with --out, for the export itself stands on stdout")
+    check_ids(user, project, user_option="USER")
     settings = settings_of(Place(config, data_dir, verbose))
     report = asyncio.run(export_users(settings, project, user, out, quiet=json or out is None))
     print_export(report, as_json=json)
@@ -101,9 +103,11 @@ def import_memory(
     import asyncio
 
     from cli.addresses import settings_of
+    from cli.identifiers import check_ids
     from cli.imports import import_file
     from cli.transfer_report import print_import
 
+    check_ids(None, project)
     settings = settings_of(Place(config, data_dir, verbose))
     report = asyncio.run(
         import_file(settings, file, project, executes=execute, revives_forgotten=forgotten, quiet=json)

@@ -154,7 +154,10 @@ async def _state_of(settings: Settings, reading: Reading, file: Path) -> _State:
         "version": version("memostream"),
     }
     expected = SentState(input=fingerprint(reading.files, following), destination=await _destination(settings.kafka))
-    return _State(file, read_state(file, expected))
+    found = read_state(file, expected)
+    # At once, for nobody wants to hear at the end that it cannot be kept.
+    write_state(file, found)
+    return _State(file, found)
 
 
 async def _destination(kafka: KafkaSettings) -> str:

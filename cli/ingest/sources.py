@@ -8,10 +8,11 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
+from cli.identifiers import check_ids
 from schemas.errors import ConfigurationError
 from schemas.mapping import IngestSource, TimeFormat
 from schemas.mapping_fields import CompiledSource, compile_source
-from schemas.records import check_id, check_project_id, describe_validation_error
+from schemas.records import describe_validation_error
 from schemas.settings_sources import read_yaml
 
 # What a mapping calls the topic of a file, which has none.
@@ -53,13 +54,7 @@ class Given:
 
     def check(self) -> None:
         """Raises ConfigurationError for a user or a project that cannot be."""
-        given = (("--user", self.user_id, check_id), ("--project", self.project_id, check_project_id))
-        for option, value, check in given:
-            try:
-                if value is not None:
-                    check(value)
-            except ValueError as error:
-                raise ConfigurationError(f"{option}: {error}") from error
+        check_ids(self.user_id, self.project_id)
 
 
 @dataclass(frozen=True, slots=True)

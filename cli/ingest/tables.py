@@ -31,6 +31,10 @@ def rows(name: str, file: BinaryIO, delimiter: str, check_columns: CheckColumns)
         head = next(reader, None)
         if head is None:
             raise ConfigurationError(f"{name} is empty; its first line must name the columns")
+        if not _is_utf8(head):
+            raise ConfigurationError(
+                f"{name} is no UTF-8; convert it, as with iconv -t UTF-8, or export it as CSV UTF-8"
+            )
         columns = _columns(name, head, delimiter)
         check_columns(name, columns)
         begins = reader.line_num + 1
@@ -90,11 +94,18 @@ def _row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any] | Inval
         return InvalidRecord(
             "invalid-row", f"it has {len(cells)} cells and the head {len(columns)}; quote texts that hold the delimiter"
         )
+    if not _is_utf8(cells):
+        return InvalidRecord("invalid-utf8", "it is no UTF-8; convert the file, as with iconv -t UTF-8")
+    return {column: cell or None for column, cell in zip(columns, cells, strict=True)}
+
+
+def _is_utf8(cells: Sequence[str]) -> bool:
+    """What was no UTF-8 has become surrogates."""
     try:
         "".join(cells).encode()
     except UnicodeEncodeError:
-        return InvalidRecord("invalid-utf8", "it is no UTF-8; convert the file, as with iconv -t UTF-8")
-    return {column: cell or None for column, cell in zip(columns, cells, strict=True)}
+        return False
+    return True
 
 
 def _in_microseconds(pa: Any, kind: Any) -> Any:

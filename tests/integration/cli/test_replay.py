@@ -148,3 +148,5 @@ def test_a_plan_for_a_person_names_what_is_left_out(working: CommandLine) -> Non
     assert "there is nothing to replay" in shown
     assert "in memory" in shown
     assert "sent: 0" in shown
+    refused = working.call("replay", "plan", "--to-earliest", "--project", "shop", fails=True).stderr
+    assert "the range holds nothing of project shop: check the ids, or begin earlier" in refused

@@ -98,6 +98,7 @@ def test_a_delimiter_is_given_or_follows_from_the_name(tmp_path: Path) -> None:
     ("content", "problem"),
     [
         (b"", "is empty; its first line must name the columns"),
+        ("user,text\nann,hi\n".encode("utf-16"), "is no UTF-8; convert it"),
         (b"a,b,a\n1,2,3\n", "names the column 'a' twice"),
         (b'a,b\n1,"open\n2,3\n', "the rest of the file is not read. Is a quote open"),
     ],

@@ -1,5 +1,6 @@
 """Replays: which records, what they are expected to cost, and what a forget that was lost takes with it."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,9 +10,9 @@ import pytest
 
 from cli.replay import runs_of
 from cli.replay_costs import Expected, WindowCount, check_cost, expected
-from cli.replay_finding import LostForgets, outcome_of_window
+from cli.replay_finding import Found, LostForgets, check_found, outcome_of_window
 from cli.replay_range import Bound, ReplayRange, beginning, chosen_partitions, ending, topic_of
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, NotFound
 from schemas.memory import Usage
 from schemas.windows import Position, Unit, Window
 from storage.units import ForgetCutOff, RecordedUnit, UnitState
@@ -232,3 +233,12 @@ def test_places_that_lie_far_apart_are_read_apart() -> None:
 def test_a_duration_begins_before_now() -> None:
     day_ago_ms = int((NOW - timedelta(days=1)).timestamp() * 1000)
     assert beginning(False, None, "P1D", None, now=NOW) == Bound(time_ms=day_ago_ms)
+
+
+def test_a_range_that_holds_nothing_of_whom_it_is_limited_to_is_refused() -> None:
+    wanted = ReplayRange("t", None, Bound(), Bound(), "shop", "ann")
+    with pytest.raises(NotFound, match="nothing of user ann in project shop: check the ids"):
+        check_found(Found(), wanted)
+    for found in (Found(places={(0, 1)}), Found(counts=Counter(applied=1))):
+        check_found(found, wanted)
+    check_found(Found(), ReplayRange("t", None, Bound(), Bound()))

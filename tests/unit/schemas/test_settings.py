@@ -137,6 +137,7 @@ def test_an_endpoint_that_is_no_url_is_refused_and_not_quoted(tmp_path: Path, ur
         ("postgresql+asyncpg://u:hunter2@h/d?sslmode=require", "write ssl=require"),
         ("postgresql+asyncpg://u:hunter2@h/d?hunter2=1", "an option that asyncpg does not take"),
         ("postgresql+asyncpg://u:hunter2@h:x/d", "must be like"),
+        ("postgresql+asyncpg://u:hunter2@h:99999/d", "must be like"),
         ("postgresql+asyncpg://u:hunter2@" + "h" * 64 + "/d", "must be like"),
         ("postgresql+asyncpg://u:hunter2@[::1/d", "must be like"),
     ],

@@ -40,6 +40,7 @@ def test_what_may_pass_is_retried_later_and_quotes_nothing(error: Exception) -> 
         (asyncpg.InvalidPasswordError("secret words"), "password"),
         (asyncpg.InvalidCatalogNameError("secret words"), "database_url"),
         (asyncpg.UndefinedTableError("secret words"), "memostream migrate"),
+        (asyncpg.UndefinedColumnError("secret words"), "not this memostream's"),
         (DBAPIError("SELECT", {}, asyncpg.UndefinedTableError("secret words")), "memostream migrate"),
     ],
 )
