@@ -31,12 +31,16 @@ Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 LOG_APPEND_TIME = 1
 # Whatever else is asked over the same connection waits behind a fetch that finds nothing.
 FETCH_WAIT_MS = 100
+# A coordinator that has not ended the transaction before asks for another try, and is ready within milliseconds.
+TRANSACTION_RETRY_MS = 20
 # Every topic of ours takes a batch of this size (schemas/settings.py, max_blob_bytes).
 MAX_BATCH_BYTES = 256 * 1024
 
 
 def new_producer(settings: KafkaSettings, **options: Any) -> AIOKafkaProducer:
     """A producer that is not yet started; `transactional_id` and other aiokafka options may be given."""
+    if "transactional_id" in options:
+        options = {"retry_backoff_ms": TRANSACTION_RETRY_MS, **options}
     return AIOKafkaProducer(
         **settings.client_options(),
         **{

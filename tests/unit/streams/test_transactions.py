@@ -25,7 +25,7 @@ from aiokafka.structs import RecordMetadata
 
 from schemas.errors import LeaseLost, RetryLater
 from schemas.settings import KafkaSettings
-from streams.clients import translated
+from streams.clients import TRANSACTION_RETRY_MS, new_producer, translated
 from streams.raw_records import Outgoing
 from streams.topics import Topics
 from streams.transactions import PartitionTransactions, failed_transactions
@@ -49,6 +49,14 @@ from streams.transactions import PartitionTransactions, failed_transactions
 def test_what_a_new_producer_cures_is_no_fatal_error(error: Exception, expected: type[Exception]) -> None:
     with pytest.raises(expected), translated("committing"), failed_transactions():
         raise error
+
+
+def test_only_a_transactional_producer_asks_again_sooner_than_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr("streams.clients.AIOKafkaProducer", lambda **options: made.append(options))
+    new_producer(KafkaSettings())
+    new_producer(KafkaSettings(), transactional_id="buffer-0")
+    assert [options.get("retry_backoff_ms") for options in made] == [None, TRANSACTION_RETRY_MS]
 
 
 @pytest.mark.parametrize(
