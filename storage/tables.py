@@ -407,6 +407,8 @@ workers: Final = Table(
     # Null where it makes no embeddings.
     optional_text_column("embedding_model"),
     Column("embedding_dimension", Integer, nullable=True),
+    # Null where it extracts nothing.
+    optional_json_column("extractor"),
     time_column("started_at"),
     time_column("expires_at"),
 )

@@ -1,14 +1,14 @@
 """Which workers are alive, by heartbeats that expire by the database's clock; the gateway looks here whom to ask."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.memory import EmbeddingModel
+from schemas.memory import EmbeddingModel, ExtractorIdentity
 from storage.tables import workers
 
 
@@ -16,7 +16,8 @@ from storage.tables import workers
 class RegisteredWorker:
     """A process of `memostream worker`. `url` and `token` are there where it holds buffers and tells of them.
 
-    `embeds_by` is None where it makes no embeddings.
+    `embeds_by` is None where it makes no embeddings, `extractor` where it does not extract; it is the server's, without
+    what projects put in its place.
     """
 
     worker_id: UUID
@@ -26,6 +27,7 @@ class RegisteredWorker:
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     embeds_by: EmbeddingModel | None = None
+    extractor: ExtractorIdentity | None = None
 
 
 async def beat(connection: AsyncConnection, worker: RegisteredWorker, lifetime_s: float) -> None:
@@ -40,6 +42,7 @@ async def beat(connection: AsyncConnection, worker: RegisteredWorker, lifetime_s
         token=worker.token,
         embedding_model=worker.embeds_by and worker.embeds_by.name,
         embedding_dimension=worker.embeds_by and worker.embeds_by.dimension,
+        extractor=worker.extractor and asdict(worker.extractor),
         started_at=now,
         expires_at=now + timedelta(seconds=lifetime_s),
     )
@@ -67,6 +70,23 @@ async def read_workers(connection: AsyncConnection, topic_prefix: str) -> tuple[
         RegisteredWorker(row.worker_id, row.name, row.topic_prefix, tuple(row.roles), row.url, row.token)
         for row in (await connection.execute(query)).all()
     )
+
+
+async def extraction_workers(
+    connection: AsyncConnection, topic_prefix: str
+) -> list[tuple[str, ExtractorIdentity | None]]:
+    """Name and extractor of each living worker on these topics that extracts; an older one does not tell."""
+    query = (
+        select(workers.c.name, workers.c.extractor)
+        .where(
+            workers.c.topic_prefix == topic_prefix,
+            literal("extraction") == func.any(workers.c.roles),
+            workers.c.expires_at > func.clock_timestamp(),
+        )
+        .order_by(workers.c.name)
+    )
+    rows = await connection.execute(query)
+    return [(row.name, None if row.extractor is None else ExtractorIdentity(**row.extractor)) for row in rows]
 
 
 async def embedding_workers(connection: AsyncConnection) -> list[tuple[str, EmbeddingModel]]:

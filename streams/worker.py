@@ -20,6 +20,8 @@ from extraction.factory import create_embedder, create_extractor
 from schemas.errors import ConfigurationError, MemostreamError
 from schemas.health import Health
 from schemas.mapping import IngestSource
+from schemas.memory import ExtractorIdentity
+from schemas.policies import policy_of
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from schemas.tracing import Tracer
@@ -154,8 +156,9 @@ async def _start(
         # Without shards it is ready, too: others may hold them all.
         health.watch("relay", nothing_wrong)
     stages = await stack.enter_async_context(side_by_side(parts))
+    extractor: ExtractorIdentity | None = None
     if "extraction" in roles:
-        await _enter_extraction_role(
+        extractor = await _enter_extraction_role(
             stages, settings, engine, partitions, on_fatal, health, worker_name, model_http, observer, shadow
         )
     service: BufferService | None = None
@@ -182,6 +185,7 @@ async def _start(
         url=service.url if service and shadow is None else None,
         token=service.token if service and shadow is None else None,
         embeds_by=settings.embeds_by if "extraction" in roles else None,
+        extractor=extractor,
     )
     await stages.stack("registry").enter_async_context(registered(engine, identity))
     log.info("worker.started", roles=sorted(roles), partitions=partitions)
@@ -259,7 +263,7 @@ async def _enter_extraction_role(
     model_http: "AsyncClient | None",
     observer: Observer,
     shadow: RunningShadow | None,
-) -> None:
+) -> ExtractorIdentity:
     stack = stages.stack("extraction")
     # One for both, for what may be asked of the endpoint is limited by it.
     embedder = create_embedder(settings, model_http, observer.metrics, observer.tracer)
@@ -267,6 +271,7 @@ async def _enter_extraction_role(
     stack.push_async_callback(extractor.close)
     if settings.extraction.provider == "offline":
         log.warning("extraction.rules_chosen", reason="facts come from rules; extraction.provider chooses")
+    identity = extractor.identity(policy_of(settings))
     problems = Health()
     policies = PolicyBook(settings, stored_in(engine), problems)
     # Beside it: each may wait for a database that is away, and none needs the other to stop.
@@ -309,6 +314,7 @@ async def _enter_extraction_role(
         database=watch_database(engine),
     )
     health.watch("extraction", watch_problems(lambda: deps.health.problems, _reads(app)))
+    return identity
 
 
 async def _farewell(engine: AsyncEngine, tracer: Tracer) -> None:

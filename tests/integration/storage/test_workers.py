@@ -8,7 +8,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.tables import workers
-from storage.workers import RegisteredWorker, beat, leave, read_workers
+from storage.workers import RegisteredWorker, beat, extraction_workers, leave, read_workers
+from tests.integration.storage.builders import EXTRACTOR
 
 
 def worker(name: str, **changes: object) -> RegisteredWorker:
@@ -75,3 +76,12 @@ async def test_many_that_beat_while_others_expire_do_not_wait_for_each_other(eng
 
 def test_the_token_of_a_worker_stands_in_no_log() -> None:
     assert "secret" not in repr(worker("w"))
+
+
+async def test_workers_that_extract_tell_by_what(engine: AsyncEngine) -> None:
+    extracting = worker("extracting", roles=("buffer", "extraction"), extractor=EXTRACTOR)
+    older = worker("older", roles=("extraction",))
+    elsewhere = worker("elsewhere", roles=("extraction",), extractor=EXTRACTOR, topic_prefix="other-")
+    await registered(engine, extracting, older, elsewhere, worker("buffering"), worker("shadow", roles=("shadow",)))
+    async with engine.connect() as connection:
+        assert await extraction_workers(connection, "p-") == [("extracting", EXTRACTOR), ("older", None)]
