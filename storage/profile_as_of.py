@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, get_args
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, Table, and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.columns import LIVE_GENERATION
 from storage.recall import Clock, Entry, of_live_user
-from storage.tables import profile_history
+from storage.tables import edit_history, profile_history, users
 
 
 class Change(NamedTuple):
@@ -24,11 +25,43 @@ class Change(NamedTuple):
     at: datetime
 
 
+def _of_user(table: Table) -> tuple[ColumnElement[bool], ...]:
+    return table.c.project_id == bindparam("project_id"), table.c.user_id == bindparam("user_id")
+
+
+def _generation_then() -> ColumnElement[int]:
+    """The generation that was read at the parameter `moment`: a promotion names the one before it and its own."""
+    at = edit_history.c.recorded_at
+    moment: BindParameter[datetime] = bindparam("moment")
+
+    def named(side: str, is_then: ColumnElement[bool], order: ColumnElement[Any]) -> ColumnElement[int]:
+        return (
+            select(edit_history.c[side]["generation"].astext.cast(Integer))
+            .where(*_of_user(edit_history), edit_history.c.kind == "promotion", is_then)
+            .order_by(order)
+            .limit(1)
+            .scalar_subquery()
+        )
+
+    return func.coalesce(
+        named("after", at <= moment, edit_history.c.edit_id.desc()),
+        named("before", at > moment, edit_history.c.edit_id.asc()),
+        select(users.c.live_generation).where(*_of_user(users)).scalar_subquery(),
+        LIVE_GENERATION,
+    )
+
+
 def _changes(clock: Clock) -> Select[Any]:
     at = profile_history.c[f"{clock}_at"]
+    # What was said is what memory has made of it since; what memory held, it may have held in another generation.
+    is_read = (
+        of_live_user(profile_history)
+        if clock == "occurred"
+        else and_(*_of_user(profile_history), profile_history.c.generation == _generation_then())
+    )
     return (
         select(*(profile_history.c[name] for name in Change._fields[:-1]), at.label("at"))
-        .where(of_live_user(profile_history), at <= bindparam("moment"))
+        .where(is_read, at <= bindparam("moment"))
         .order_by(profile_history.c.history_id)
     )
 
@@ -40,6 +73,8 @@ async def read_entries_as_of(
     connection: AsyncConnection, project_id: str, user_id: str, moment: datetime, clock: Clock = "recorded"
 ) -> list[Entry]:
     """The profile that all changes recorded up to `moment` make, or all of what was said up to then, and nothing later.
+
+    By `recorded` it is played back from the memory that was read then, whatever was promoted since.
 
     What was recorded first is played back first, by either clock: that is how each change met what was there.
     """
