@@ -144,13 +144,14 @@ async def read_events(
     *,
     since: datetime | None = None,
     tags: str | None = None,
+    generation: int | None = None,
 ) -> list[EventRow]:
     """The latest events, the newest first, with their gists in order; with `since`, those recorded from then on.
-    All of them without a `limit`.
+    All of them without a `limit`; of live memory without a `generation`.
 
     `tags` is JSON that the tags of an event must contain.
     """
-    query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id)
+    query = _live(select(*_EVENT_COLUMNS), events, project_id, user_id, generation)
     if since is not None:
         query = query.where(events.c.recorded_at >= since)
     if tags is not None:

@@ -157,6 +157,10 @@ class Outgoing:
         named |= {"content-type": "application/json", **unit.trace.named()}
         self._add("dead-letters", self.user_id, DEAD_LETTER_TYPE, to_json(document), named, self.new_id())
 
+    def kept_letter(self, letter_id: UUID, payload: str, named: Mapping[str, str]) -> None:
+        """A dead letter that was made before, with its headers."""
+        self._add("dead-letters", self.user_id, DEAD_LETTER_TYPE, payload, named, letter_id)
+
     def _add_for_user(self, aggregate_type: AggregateType, type_: str, payload: str | None, trace: Trace) -> None:
         row_id = self.new_id()
         named = {
