@@ -13,7 +13,6 @@ from agents.counting import count_units
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import HEALTH_PART, Endpoint
 from agents.faults import CUT_DIFFERENTLY, Findings, Parked, UserKey, split_messages, units_behind
-from agents.slots import Slot
 from agents.tracing import attempt_span, transaction_span
 from schemas.conversation import messages_of
 from schemas.errors import EndpointRefused, InvalidRecord, RetryLater
@@ -136,7 +135,6 @@ class Applier:
         user: UserKey,
         windows: Sequence[tuple[Window, Position]],
         attempts: int,
-        slot: Slot,
         in_transaction: InTransaction = nothing_more,
     ) -> None:
         """Bring every unit of the windows to an end, and their ledger rows, in one transaction.
@@ -144,14 +142,13 @@ class Applier:
         `attempts` counts this one; `in_transaction` is run inside the transaction, after everything else.
         """
         with attempt_span(self._deps.tracer, windows, attempts) as span:
-            await self._attempt(user, windows, attempts, slot, in_transaction, span)
+            await self._attempt(user, windows, attempts, in_transaction, span)
 
     async def _attempt(
         self,
         user: UserKey,
         windows: Sequence[tuple[Window, Position]],
         attempts: int,
-        slot: Slot,
         in_transaction: InTransaction,
         span: Span,
     ) -> None:
@@ -160,8 +157,7 @@ class Applier:
         outcome: UsageOutcome | None = "stopped"
         try:
             for _ in range(MAX_RESTARTS):
-                await slot.read()
-                if await self._apply(user, windows, attempts, slot, in_transaction, meter):
+                if await self._apply(user, windows, attempts, in_transaction, meter):
                     outcome = None
                     return
                 log.info("extraction.units_moved", project_id=user[0], user_id=user[1])
@@ -186,7 +182,6 @@ class Applier:
         user: UserKey,
         windows: Sequence[tuple[Window, Position]],
         attempts: int,
-        slot: Slot,
         in_transaction: InTransaction,
         meter: Meter,
     ) -> bool:
@@ -202,7 +197,6 @@ class Applier:
         plan = plan_units(units, book, self._deps.reads_images)
         if plan.remaining:
             await self._accounts.check(user)
-        await slot.ask()
         findings = await self._extract(user, plan.remaining, profile, policy, meter)
         while True:
             merged = await self._merge(user, findings, profile, policy, meter)
@@ -229,13 +223,11 @@ class Applier:
             attempt = None
             if plan.remaining or not meter.is_empty:
                 attempt = self._accounts.attempt(meter, user, application.windows, usage_outcome(application))
-            await slot.write()
             try:
                 await self._commit(application, attempt, in_transaction)
             except UnitsMoved:
                 return False
             except ProfileMoved:
-                await slot.ask()
                 profile = await self._read_profile(user)
                 # Merged once more, but not embedded once more.
                 findings = replace(findings, extraction=merged.update.extraction)

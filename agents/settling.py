@@ -13,7 +13,6 @@ from agents.counting import under_way
 from agents.dependencies import ExtractionDeps
 from agents.endpoint import Endpoint
 from agents.faults import UserKey, backoff_s
-from agents.slots import Slots, share_of_pool
 from agents.waits import Waits
 from schemas.errors import EndpointRefused, RetryLater
 from schemas.windows import Position, Window, WindowCommand
@@ -41,9 +40,7 @@ class Settler:
             deps.extractor, deps.health, deps.extraction.failing_users_limit, deps.clock.monotonic, self.waits
         )
         self._applier = Applier(deps, endpoint, Accounts(deps))
-        half, whole = share_of_pool(deps.engine, 0.5), share_of_pool(deps.engine, 1.0)
-        self._slots = Slots(deps.extraction.concurrency, readers=half, writers=whole)
-        self._looking = asyncio.Semaphore(half)
+        self._slots = asyncio.Semaphore(deps.extraction.concurrency)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -107,11 +104,11 @@ class Settler:
         self, user: UserKey, records: Records, attempts: int, in_transaction: InTransaction = nothing_more
     ) -> None:
         """One attempt, when there is a free slot; waiting for another one takes no slot."""
-        async with self._slots.one() as slot:
+        async with self._slots:
             with under_way(self._deps.metrics):
                 windows = [(record, position) for record, position in records if isinstance(record, Window)]
                 if windows:
-                    await self._applier.apply_windows(user, windows, attempts, slot, in_transaction)
+                    await self._applier.apply_windows(user, windows, attempts, in_transaction)
                 for record, position in records:
                     if isinstance(record, WindowCommand):
                         await self._command(record, position, in_transaction)
@@ -158,7 +155,7 @@ class Settler:
         if has_forget(records) or self._deps.shadow is not None:
             return records
         with translated("looking for held windows"):
-            async with self._looking, self._deps.engine.connect() as connection:
+            async with self._deps.engine.connect() as connection:
                 reason = await first_held_reason(connection, *user)
         if reason is None:
             return records

@@ -123,9 +123,7 @@ METRICS: Final[Mapping[MetricName, Metric]] = {
         "counter", "Windows closed. reason: tokens, size, age, idle, flush.", ("reason",)
     ),
     "memostream_extraction_open_windows": Metric("gauge", "Windows and commands that are read and not finished."),
-    "memostream_extraction_in_flight": Metric(
-        "gauge", "Attempts under way: at most extraction.concurrency at the model, and a few that read or write."
-    ),
+    "memostream_extraction_in_flight": Metric("gauge", "Attempts under way; extraction.concurrency is the most."),
     "memostream_extraction_duration_seconds": _seconds(
         "Duration of an attempt, from its slot to its transaction. outcome: applied, parked, duplicate, erased, "
         "waiting (what it needs is away, or a budget used up), stopped.",

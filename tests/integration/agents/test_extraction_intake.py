@@ -18,7 +18,7 @@ from schemas.errors import ContentRejected, NewerVersion, RetryLater
 from schemas.settings import BufferSettings, ExtractionSettings, StorageSettings, WorkerSettings
 from schemas.windows import Window, WindowCommand
 from storage.database import create_engine
-from storage.tables import units, users
+from storage.tables import units
 from streams.tracker import Partition
 from tests.support.extracting import ScriptedExtractor, chat_window
 
@@ -144,27 +144,6 @@ async def test_a_user_who_waits_for_the_endpoint_takes_nobody_elses_turn(engine:
             bench.send(number, chat_window(f"b{number}", user_id=f"u{number}"))
         await bench.until_applied(*(f"b{number}" for number in range(1, 6)))
         assert "a" not in await bench.applied()
-
-
-async def test_a_model_is_asked_for_the_next_user_while_memory_is_being_written(engine: AsyncEngine) -> None:
-    asked = asyncio.Event()
-
-    async def rule(messages: Sequence[Message]) -> None:
-        if messages[0].content == "next":
-            asked.set()
-
-    bench = Bench(engine, ScriptedExtractor(rule), concurrency=1)
-    async with bench.running():
-        bench.send(0, chat_window("a", user_id="writes"))
-        await bench.until_applied("a")
-        async with engine.begin() as connection:
-            await connection.execute(select(users).where(users.c.user_id == "writes").with_for_update())
-            bench.send(1, chat_window("b", user_id="writes"))
-            bench.send(2, chat_window("c", "next", user_id="asks"))
-            async with asyncio.timeout(PATIENCE_S):
-                await asked.wait()
-            assert await bench.applied() == {"a"}
-        await bench.until_applied("b", "c")
 
 
 async def test_one_poison_user_does_not_stop_the_others_of_the_partition(engine: AsyncEngine) -> None:
