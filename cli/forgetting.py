@@ -222,17 +222,19 @@ async def _followed(
             return not await connection.scalar(query)
 
     stages = {"buffer": buffer_is_clean, "extraction": extraction_has_come, "relay": all_is_published}
-    left = dict(_MISSING)
+    with translated("looking for shadows"):
+        async with engine.connect() as connection:
+            shadows = await read_shadows(connection, settings.kafka.topic_prefix)
+    left = {name: reason for name, reason in _MISSING.items() if shadows or name != "shadows"}
     try:
         async with asyncio.timeout(timeout_s), topic_scanner(settings.kafka) as scanner:
 
             async def shadows_have_come() -> bool:
-                async with engine.connect() as connection:
-                    shadows = await read_shadows(connection, settings.kafka.topic_prefix)
                 passed = [await _has_passed(scanner, shadow, past) for shadow in shadows]
                 return all(passed)
 
-            stages["shadows"] = shadows_have_come
+            if shadows:
+                stages["shadows"] = shadows_have_come
             with translated("waiting for a forget"):
                 for name, is_done in stages.items():
                     await _until(is_done, f"waiting for {name}: {_MISSING[name]}")

@@ -283,6 +283,8 @@ def test_a_forget_without_a_worker_names_what_is_missing_and_is_finished_by_one(
         "buffer": False,
         "extraction": False,
         "relay": False,
+        # There are none.
+        "shadows": True,
     }
     # The tombstone waits.
     assert asyncio.run(traces_in_tables(shell)).keys() == {"outbox"}
