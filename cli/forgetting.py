@@ -309,7 +309,7 @@ async def _report(
                 topics.event_updated,
                 topics.profiles,
                 topics.buffer_changelog,
-                *(name for shadow in shadows for name in (shadow.extraction_windows, shadow.buffer_changelog)),
+                *(name for shadow in shadows for name in shadow.own),
             ],
         )
         configs = await topic_settings(client, named)

@@ -174,13 +174,10 @@ def _count(record: RawRecord, wanted: ReplayRange, count: WindowCount, *, is_win
 async def _prepare_kafka(settings: Settings, shadow: Shadow) -> None:
     """Its topics, and the offsets that its groups begin at."""
     topics = topics_of(shadow)
-    live = Topics(shadow.topic_prefix)
+    source, group = topics.source, topics.groups[0]
     async with topic_scanner(settings.kafka) as scanner:
-        is_buffered = shadow.source == "chat-messages"
-        source = live.chat_messages if is_buffered else live.extraction_windows
         _, ends = await scanner.bounds(source)
     await ensure_declared(settings.kafka, shadow_declarations(settings.kafka, settings.buffer, topics, len(ends)))
-    group = topics.buffer_group if is_buffered else topics.extraction_group
     # What is not read at all is passed over once.
     offsets = {TopicPartition(source, number): shadow.begin_offsets.get(number, end) for number, end in ends.items()}
     async with consumer(settings.kafka, group_id=group) as client:

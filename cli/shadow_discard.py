@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.progress import counting
-from cli.shadows import groups_of, named_shadow, topics_of
+from cli.shadows import named_shadow
 from schemas.errors import ConfigurationError, Conflict
 from schemas.settings import Settings
 from storage.database import create_engine
@@ -18,7 +18,8 @@ from storage.shadows import Shadow
 from streams.clients import admin
 from streams.discarding import delete_groups, delete_topics, existing_groups
 from streams.inspection import read_groups
-from streams.shadow_topics import shadow_declarations
+from streams.shadow_running import topics_of
+from streams.shadow_topics import ShadowTopics
 from streams.topics import existing_names
 
 # So few that nobody waits long for the locks.
@@ -63,16 +64,15 @@ async def discard(
             async with engine.connect() as connection:
                 shadow = await named_shadow(connection, settings.kafka.topic_prefix, name)
                 counts = await count_shadow(connection, shadow.generation)
-            own = shadow_declarations(settings.kafka, settings.buffer, topics_of(shadow), settings.kafka.partitions)
-            topics = [topic.name for topic in own]
+            topics = topics_of(shadow)
             async with admin(settings.kafka) as client:
-                members = await read_groups(client, groups_of(shadow))
+                members = await read_groups(client, topics.groups)
                 check_may_go(shadow, max(map(len, members.values()), default=0), keep_promoted=keep_promoted)
                 found = Discard(
                     shadow,
                     counts,
-                    await existing_names(client, topics),
-                    await existing_groups(client, groups_of(shadow)),
+                    await existing_names(client, topics.own),
+                    await existing_groups(client, topics.groups),
                 )
             if not execute:
                 return found
@@ -87,14 +87,14 @@ async def discard(
         await engine.dispose()
 
 
-async def _remove_from_kafka(settings: Settings, shadow: Shadow, topics: Sequence[str]) -> None:
+async def _remove_from_kafka(settings: Settings, shadow: Shadow, topics: ShadowTopics) -> None:
     async with admin(settings.kafka) as client:
         try:
             # First of all, for a group that has members is not deleted.
-            await delete_groups(client, groups_of(shadow))
+            await delete_groups(client, topics.groups)
         except Conflict as error:
             raise ConfigurationError(f"the shadow {shadow.name} is running: {error}; stop its workers first") from error
-        await delete_topics(client, topics)
+        await delete_topics(client, topics.own)
 
 
 async def _remove_users(engine: AsyncEngine, shadow: Shadow, counts: ShadowCounts, *, quiet: bool) -> int:

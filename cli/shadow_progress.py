@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.pacing import room
 from cli.scanning import TopicScanner
-from cli.shadows import Offsets, groups_of, topics_of
+from cli.shadows import Offsets, unread
 from schemas.errors import NotFound
 from schemas.settings import KafkaSettings
 from storage.errors import translated
@@ -17,7 +17,7 @@ from storage.shadows import Shadow, close_tails, read_shadow
 from storage.text import epoch_ms
 from streams.clients import admin
 from streams.inspection import read_groups
-from streams.topics import Topics
+from streams.shadow_running import topics_of
 
 HINT: Final = "does a worker of the shadow run?"
 
@@ -43,10 +43,8 @@ class ShadowReader:
         self._scanner = scanner
         self._engine = engine
         self._topics = topics_of(shadow)
-        live = Topics(shadow.topic_prefix)
+        self._source, self._group = self._topics.source, self._topics.groups[0]
         self._is_buffered = shadow.source == "chat-messages"
-        self._source = live.chat_messages if self._is_buffered else live.extraction_windows
-        self._group = self._topics.buffer_group if self._is_buffered else self._topics.extraction_group
 
     async def look(self) -> ShadowProgress:
         """Where it stands. Raises RetryLater if the broker is away."""
@@ -55,7 +53,7 @@ class ShadowReader:
         if self._is_buffered:
             behind += await self._behind_windows(await self._scanner.written(self._topics.extraction_windows))
         async with admin(self._kafka) as client:
-            groups = await read_groups(client, groups_of(self._shadow))
+            groups = await read_groups(client, self._topics.groups)
         return ShadowProgress(self._barrier({} if behind else ends), behind, any(groups.values()))
 
     async def wait(self) -> Barrier:
@@ -85,11 +83,9 @@ class ShadowReader:
     async def _behind_source(self, ends: Offsets) -> int:
         committed = await self._scanner.committed(self._group, self._source)
         first, _ = await self._scanner.bounds(self._source)
-        begin = {
-            partition: max(committed.get(partition, 0), first[partition], self._shadow.begin_offsets[partition])
-            for partition in ends
-        }
-        return await self._scanner.count(self._source, begin, ends)
+        shadow = self._shadow
+        left = unread(shadow.begin_offsets, shadow.end_offsets, first, ends, committed)
+        return await self._scanner.count(self._source, *left)
 
     async def _behind_windows(self, ends: Offsets) -> int:
         return await self._scanner.behind(self._topics.extraction_group, self._topics.extraction_windows, ends)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cli.scanning import TopicScanner, topic_scanner
-from cli.shadows import Offsets, groups_of, named_shadow, topics_of
+from cli.shadows import named_shadow, unread
 from schemas.settings import Settings
 from storage.database import create_engine
 from storage.errors import translated
@@ -13,6 +13,7 @@ from storage.shadows import Shadow, read_shadows
 from storage.usage import UsageFilter, UsageSum, total_usage
 from streams.clients import admin
 from streams.inspection import read_groups
+from streams.shadow_running import topics_of
 from streams.topics import existing_names
 
 
@@ -68,11 +69,12 @@ async def read_status(settings: Settings, name: str | None) -> Sequence[ShadowSt
         await engine.dispose()
     if not shadows:
         return []
-    groups = [group for shadow in shadows for group in groups_of(shadow)]
-    topics = [topic for shadow in shadows for topic in _read_topics(shadow).values()]
+    own = [topics_of(shadow) for shadow in shadows]
+    groups = [group for topics in own for group in topics.groups]
+    read = [topic for topics in own for topic in topics.reads.values()]
     async with admin(settings.kafka) as client:
         members = {group: len(found) for group, found in (await read_groups(client, groups)).items()}
-        existing = await existing_names(client, topics)
+        existing = await existing_names(client, read)
     async with topic_scanner(settings.kafka) as scanner:
         return [
             ShadowStatus(shadow, tuple(await _stages(scanner, shadow, members, existing)), counts, usage)
@@ -80,38 +82,14 @@ async def read_status(settings: Settings, name: str | None) -> Sequence[ShadowSt
         ]
 
 
-def unread(
-    begin: Offsets | None, end: Offsets | None, first: Offsets, last: Offsets, committed: Offsets
-) -> tuple[dict[int, int], dict[int, int]]:
-    """What a group has still to read: from where, and up to before which offset, by partition.
-
-    `begin` and `end` are the shadow's range, None for all of its own topic and for no end; the topic holds records from
-    `first` on up to before `last`.
-    """
-    partitions = first if begin is None else [number for number in begin if number in first]
-    starts, stops = {}, {}
-    for number in partitions:
-        low = first[number] if begin is None else max(begin[number], first[number])
-        starts[number] = max(low, committed.get(number, 0))
-        stops[number] = last[number] if end is None else min(last[number], end.get(number, 0))
-    return starts, stops
-
-
-def _read_topics(shadow: Shadow) -> Mapping[str, str]:
-    """Which topic each group reads."""
-    topics = topics_of(shadow)
-    read = {topics.buffer_group: topics.chat_messages, topics.extraction_group: topics.extraction_windows}
-    return {group: read[group] for group in groups_of(shadow)}
-
-
 async def _stages(
     scanner: TopicScanner, shadow: Shadow, members: Mapping[str, int], existing: Sequence[str]
 ) -> list[Stage]:
     topics, found = topics_of(shadow), []
-    for group, topic in _read_topics(shadow).items():
+    for group, topic in topics.reads.items():
         behind = None
         if topic in existing:
-            is_first = shadow.source == "extraction-windows" or group == topics.buffer_group
+            is_first = topic == topics.source
             begin = shadow.begin_offsets if is_first else None
             end = shadow.end_offsets if is_first else None
             first, last = await scanner.bounds(topic)

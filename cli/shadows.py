@@ -6,7 +6,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFound
 from storage.shadows import Shadow, read_shadow
-from streams.shadow_topics import ShadowTopics, shadow_topics
 
 Offsets = Mapping[int, int]
 
@@ -19,14 +18,18 @@ async def named_shadow(connection: AsyncConnection, topic_prefix: str, name: str
     return shadow
 
 
-def topics_of(shadow: Shadow) -> ShadowTopics:
-    """The topics and groups of a shadow."""
-    return shadow_topics(shadow.topic_prefix, shadow.name, shadow.source)
+def unread(
+    begin: Offsets | None, end: Offsets | None, first: Offsets, last: Offsets, committed: Offsets
+) -> tuple[dict[int, int], dict[int, int]]:
+    """What a group has still to read: from where, and up to before which offset, by partition.
 
-
-def groups_of(shadow: Shadow) -> tuple[str, ...]:
-    """Its consumer groups; one that is made from windows buffers nothing."""
-    topics = topics_of(shadow)
-    if shadow.source == "extraction-windows":
-        return (topics.extraction_group,)
-    return (topics.buffer_group, topics.extraction_group)
+    `begin` and `end` are the shadow's range, None for all of its own topic and for no end; the topic holds records from
+    `first` on up to before `last`.
+    """
+    partitions = first if begin is None else [number for number in begin if number in first]
+    starts, stops = {}, {}
+    for number in partitions:
+        low = first[number] if begin is None else max(begin[number], first[number])
+        starts[number] = max(low, committed.get(number, 0))
+        stops[number] = last[number] if end is None else min(last[number], end.get(number, 0))
+    return starts, stops

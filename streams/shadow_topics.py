@@ -33,6 +33,25 @@ class ShadowTopics(Topics):
     def buffer_transactional_id(self, partition: int) -> str:
         return f"{self.prefix}memostream-shadow-{self.shadow}-buffer-{partition}"
 
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """Which topic each of its consumer groups reads, first the one that it is made from."""
+        return {self.buffer_group: self.chat_messages, self.extraction_group: self.extraction_windows}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(self.reads)
+
+    @property
+    def source(self) -> str:
+        """The topic that it is made from."""
+        return self.reads[self.groups[0]]
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The topics that nobody else has."""
+        return self.extraction_windows, self.buffer_changelog
+
 
 @dataclass(frozen=True, slots=True)
 class WindowShadowTopics(ShadowTopics):
@@ -41,6 +60,14 @@ class WindowShadowTopics(ShadowTopics):
     @property
     def extraction_windows(self) -> str:
         return Topics(self.prefix).extraction_windows
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        return {self.extraction_group: self.extraction_windows}
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        return ()
 
 
 def check_name(name: str) -> str:
@@ -63,12 +90,7 @@ def shadow_declarations(
 ) -> tuple[TopicDeclaration, ...]:
     """The topics that the shadow has for itself, as the live ones are; none where it buffers nothing."""
     live = Topics(kafka.topic_prefix)
-    names: Mapping[str, str] = {
-        live.extraction_windows: topics.extraction_windows,
-        live.buffer_changelog: topics.buffer_changelog,
-    }
-    if topics.extraction_windows == live.extraction_windows:
-        return ()
+    names = dict(zip((live.extraction_windows, live.buffer_changelog), topics.own, strict=False))
     declared = declarations(kafka, buffer)
     return tuple(
         replace(topic, name=names[topic.name], partitions=partitions, co_partitioned=False)

@@ -7,15 +7,16 @@ from decimal import Decimal
 import pytest
 
 from cli.shadow_discard import check_may_go
-from cli.shadow_status import ShadowStatus, Stage, unread
+from cli.shadow_status import ShadowStatus, Stage
 from cli.shadow_status_view import status_document
-from cli.shadows import groups_of, topics_of
+from cli.shadows import unread
 from schemas.errors import ConfigurationError
 from schemas.memory import ExtractorIdentity, Usage
 from schemas.settings import BufferSettings, KafkaSettings
 from storage.shadow_counts import ShadowCounts
 from storage.shadows import Shadow
 from storage.usage import UsageSum
+from streams.shadow_running import topics_of
 from streams.shadow_topics import shadow_declarations
 
 SHADOW = Shadow(
@@ -70,7 +71,7 @@ def test_a_shadow_is_behind_by_all_its_stages_and_unknown_while_one_is() -> None
 
 def test_a_shadow_that_is_made_from_windows_has_one_group_and_no_topic_of_its_own() -> None:
     windows = replace(SHADOW, source="extraction-windows")
-    assert groups_of(windows) == ("shop-memostream-shadow-better-extraction",)
+    assert topics_of(windows).groups == ("shop-memostream-shadow-better-extraction",)
     settings = KafkaSettings(topic_prefix="shop-")
     assert shadow_declarations(settings, BufferSettings(), topics_of(windows), 4) == ()
     own = [topic.name for topic in shadow_declarations(settings, BufferSettings(), topics_of(SHADOW), 4)]
