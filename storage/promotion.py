@@ -18,8 +18,9 @@ from storage.profile_writing import ProfileRow
 from storage.promotion_coverage import Barrier, Left, check_covered
 from storage.promotion_events import PromotedEvents, decide_events
 from storage.promotion_profile import PromotedProfile, decide_profile
-from storage.promotion_reading import Letter, Sides, lock_shadow_row, read_sides
+from storage.promotion_reading import Letter, Sides, read_sides
 from storage.promotion_writing import Switch, write_switch
+from storage.shadows import lock_shadow_row
 from storage.tables import users
 from storage.units import ID_CONFLICT
 
@@ -62,7 +63,7 @@ async def promote_user(
     """
     user = await lock_user(connection, project_id, user_id, how.now)
     await lock_name(connection, project_id, user_id)
-    if not await lock_shadow_row(connection, project_id, user_id, how.generation):
+    if await lock_shadow_row(connection, how.generation, project_id, user_id) is None:
         if user.is_new:
             where = (users.c.project_id == project_id, users.c.user_id == user_id)
             await connection.execute(delete(users).where(*where))

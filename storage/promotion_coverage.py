@@ -7,7 +7,7 @@ from uuid import UUID
 
 from schemas.errors import Conflict
 from schemas.windows import Position, UnitKey
-from storage.shadows import Source
+from storage.shadows import Source, is_in_range
 from storage.units import ID_CONFLICT, WHOLE, RecordedUnit, book_of, covers, overlap
 
 LeftReason = Literal["imported", "out-of-range", "missing", "deleted", "other-extractor", "too-large"]
@@ -40,10 +40,7 @@ class Barrier:
 
     def reaches(self, place: Position) -> bool:
         """Whether the shadow reads this record at all."""
-        begin = self.begin.get(place.partition)
-        if place.topic != self.topic or begin is None or place.offset < begin:
-            return False
-        return self.end is None or place.offset < self.end.get(place.partition, 0)
+        return place.topic == self.topic and is_in_range(self.begin, self.end, place.partition, place.offset)
 
     def is_behind(self, place: Position) -> bool:
         """Whether the shadow has done with this record, which it reads."""

@@ -55,19 +55,6 @@ class Sides:
     extractors: Sequence[ExtractorIdentity]
 
 
-async def lock_shadow_row(connection: AsyncConnection, project_id: str, user_id: str, generation: int) -> bool:
-    """Lock a user's row of a shadow until the transaction ends; False where the shadow has none.
-
-    The user's own row and name are locked before.
-    """
-    query = select(shadow_users.c.revision).where(
-        shadow_users.c.generation == generation,
-        shadow_users.c.project_id == project_id,
-        shadow_users.c.user_id == user_id,
-    )
-    return (await connection.execute(query.with_for_update())).first() is not None
-
-
 async def read_sides(connection: AsyncConnection, live: LockedUser, generation: int, *, with_places: bool) -> Sides:
     """What there is of a user whose rows are locked; `with_places` asks where live windows lie."""
     shadow = _at(live, generation)

@@ -83,6 +83,15 @@ class Shadow(NewShadow):
     created_at: datetime
 
 
+def is_in_range(begin: Mapping[int, int], end: Mapping[int, int] | None, partition: int, offset: int) -> bool:
+    """Whether a range of offsets by partition holds one: of a partition that `begin` does not name it holds none, and
+    without `end` it has no end.
+    """
+    if partition not in begin or offset < begin[partition]:
+        return False
+    return end is None or offset < end.get(partition, 0)
+
+
 async def create_shadow(connection: AsyncConnection, new: NewShadow, now: datetime) -> bool:
     """Write down a shadow in the state `creating`; False where the name is taken."""
     created = await connection.execute(
@@ -148,17 +157,25 @@ async def lock_shadow_user(
     """
     key = {"generation": generation, "project_id": project_id, "user_id": user_id}
     await lock_name(connection, project_id, user_id)
-    row = await _LOCK.row(connection, **key)
-    if row is None:
+    revision = await lock_shadow_row(connection, generation, project_id, user_id)
+    if revision is None:
         # Only a forget removes rows, and none can pass now.
         await _CREATE.row(connection, **key)
-        row = await _LOCK.row(connection, **key)
-    revision = 0 if row is None else int(row["revision"])
+        revision = await lock_shadow_row(connection, generation, project_id, user_id)
     # A promotion takes the same lock, so this does not change any more.
     live = await _LIVE.row(connection, project_id=project_id, user_id=user_id)
     if live is not None and live["live_generation"] == generation:
         return None
-    return LockedUser(project_id, user_id, revision, 0, generation)
+    return LockedUser(project_id, user_id, revision or 0, 0, generation)
+
+
+async def lock_shadow_row(connection: AsyncConnection, generation: int, project_id: str, user_id: str) -> int | None:
+    """Lock a user's row of a shadow until the transaction ends, and return its revision; None where there is none.
+
+    The user's name is locked before, and their own row before that.
+    """
+    row = await _LOCK.row(connection, generation=generation, project_id=project_id, user_id=user_id)
+    return None if row is None else int(row["revision"])
 
 
 async def count_shadow_on(connection: AsyncConnection, user: LockedUser, revision: int) -> None:

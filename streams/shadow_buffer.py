@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from schemas.settings import BufferSettings, KafkaSettings
+from storage.shadows import is_in_range
 from streams.buffer_codec import HeadKey
 from streams.buffer_owner import MAX_TAILS_PER_CHECK, BufferOwner
 from streams.buffer_state import PartitionState
@@ -44,9 +45,7 @@ class ShadowBuffer:
     app: FaustApp | None = None
 
     def takes_offset(self, partition: int, offset: int) -> bool:
-        if partition not in self.begin_offsets or offset < self.begin_offsets[partition]:
-            return False
-        return self.end_offsets is None or offset < self.end_offsets.get(partition, 0)
+        return is_in_range(self.begin_offsets, self.end_offsets, partition, offset)
 
     def news(self, noted: Mapping[int, int]) -> Mapping[int, int]:
         """Of `tails_closed` what has come to the last `tails_before_ms`, and is not noted yet."""

@@ -12,7 +12,7 @@ from schemas.errors import RetryLater
 from schemas.identity import content_hash
 from schemas.windows import Position, Window, WindowCommand
 from storage.errors import translated
-from storage.shadows import Shadow, note_closed_tails, read_shadow
+from storage.shadows import Shadow, is_in_range, note_closed_tails, read_shadow
 from storage.text import epoch_ms
 from streams.rate import Rate
 from streams.shadow_buffer import ShadowBuffer
@@ -52,10 +52,8 @@ class RunningShadow:
         if self.buffer is not None:
             return True
         begin, end = self.shadow.begin_offsets, self.shadow.end_offsets
-        if position.offset < begin.get(position.partition, position.offset + 1):
-            return False
-        is_before_end = end is None or position.offset < end.get(position.partition, 0)
-        return is_before_end and self._takes_user(record.project_id, record.user_id)
+        is_read = is_in_range(begin, end, position.partition, position.offset)
+        return is_read and self._takes_user(record.project_id, record.user_id)
 
     async def pace(self) -> None:
         """Before a record of its extraction-windows is taken."""
