@@ -221,20 +221,19 @@ async def _followed(
         async with engine.connect() as connection:
             return not await connection.scalar(query)
 
+    async def shadows_have_come() -> bool:
+        async with topic_scanner(settings.kafka) as scanner:
+            return all([await _has_passed(scanner, shadow, past) for shadow in shadows])
+
     stages = {"buffer": buffer_is_clean, "extraction": extraction_has_come, "relay": all_is_published}
     with translated("looking for shadows"):
         async with engine.connect() as connection:
             shadows = await read_shadows(connection, settings.kafka.topic_prefix)
-    left = {name: reason for name, reason in _MISSING.items() if shadows or name != "shadows"}
+    if shadows:
+        stages["shadows"] = shadows_have_come
+    left = {name: _MISSING[name] for name in stages}
     try:
-        async with asyncio.timeout(timeout_s), topic_scanner(settings.kafka) as scanner:
-
-            async def shadows_have_come() -> bool:
-                passed = [await _has_passed(scanner, shadow, past) for shadow in shadows]
-                return all(passed)
-
-            if shadows:
-                stages["shadows"] = shadows_have_come
+        async with asyncio.timeout(timeout_s):
             with translated("waiting for a forget"):
                 for name, is_done in stages.items():
                     await _until(is_done, f"waiting for {name}: {_MISSING[name]}")

@@ -25,18 +25,16 @@ def check_extractor(
     """
     if configured != shadow.extractor:
         raise ConfigurationError(
-            f"shadow {shadow.name} was extracted by {named(shadow.extractor)}, this configuration extracts by "
-            f"{named(configured)}: put the shadow's settings into the configuration of the live workers, restart them "
+            f"shadow {shadow.name} was extracted by {shadow.extractor}, this configuration extracts by "
+            f"{configured}: put the shadow's settings into the configuration of the live workers, restart them "
             "with it, and promote with that"
         )
     others = [
-        f"{name} ({'an older memostream' if identity is None else named(identity)})"
-        for name, identity in workers
-        if identity != shadow.extractor
+        f"{name} ({identity or 'an older memostream'})" for name, identity in workers if identity != shadow.extractor
     ]
     if others:
         raise Conflict(
-            f"shadow {shadow.name} was extracted by {named(shadow.extractor)}, and live workers extract otherwise: "
+            f"shadow {shadow.name} was extracted by {shadow.extractor}, and live workers extract otherwise: "
             f"{', '.join(others)}; restart them with this configuration first"
         )
 
@@ -54,8 +52,3 @@ def check_worked_for(shadow: Shadow, progress: ShadowProgress, open_users: int) 
         f"no worker of shadow {shadow.name} runs, and {what}: start one with `memostream replay run --into shadow "
         f"--shadow {shadow.name} --execute`, and let it run until the promotion is done"
     )
-
-
-def named(extractor: ExtractorIdentity) -> str:
-    """An extractor in words."""
-    return f"{extractor.name} {extractor.version} with model {extractor.model} and prompts {extractor.prompt_hash[:12]}"

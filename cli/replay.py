@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from cli.audit_checks import Sources
 from cli.console import note
 from cli.pacing import room
 from cli.progress import counting
-from cli.replay_costs import Expected, WindowCount, expected
+from cli.replay_costs import Expected, WindowCount, averaged, expected
 from cli.replay_finding import Found, Place, check_found, find_messages, find_windows
 from cli.replay_range import Offsets, ReplayRange, offsets_of
 from cli.scanning import TopicScanner, topic_scanner
@@ -28,7 +28,7 @@ from schemas.windows import Position, Window, decode_window
 from storage.database import create_engine
 from storage.errors import translated as from_postgres
 from storage.ledger import command_ledger_id_at, read_ledger
-from storage.usage import UsageFilter, UsageSum, total_usage
+from storage.usage import UsageSum, total_usage
 from streams.blob_records import unit_of
 from streams.buffer_codec import encode_entry
 from streams.clients import producer
@@ -44,7 +44,6 @@ RECORDS_AHEAD: Final = 1000
 WINDOWS_AHEAD: Final = 100
 # Places that lie closer together are read in one go.
 READ_ALONG_RECORDS: Final = 500
-AVERAGED: Final = timedelta(days=30)
 
 Kind = Literal["message", "window", "forget", "unreadable"]
 
@@ -105,8 +104,7 @@ async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> 
                     found = await find_windows(sources, wanted, offsets)
                 check_found(found, wanted)
                 async with engine.connect() as connection:
-                    since = datetime.now(UTC) - AVERAGED
-                    spent = await total_usage(connection, UsageFilter(since, None, wanted.project_id, spent_for="live"))
+                    spent = await total_usage(connection, averaged(wanted.project_id, datetime.now(UTC)))
                 return await _measured(settings, scanner, wanted, offsets, found, spent)
     finally:
         await engine.dispose()

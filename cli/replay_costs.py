@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from schemas.errors import ConfigurationError
 from schemas.windows import Unit, Window
-from storage.usage import UsageSum
+from storage.usage import UsageFilter, UsageSum
 from streams.windowing import Head, WindowPolicy, add, close_after, close_before, record_time_ms, unit_tokens
 
+AVERAGED: Final = timedelta(days=30)
 # Project, user and type of blob.
 BufferKey = tuple[str, str, str]
 
@@ -69,6 +72,11 @@ class Expected:
     tokens: int
     cost: Decimal | None
     by: int
+
+
+def averaged(project_id: str | None, now: datetime) -> UsageFilter:
+    """What the averages are of: live extractions of the last days, all or a project's."""
+    return UsageFilter(now - AVERAGED, None, project_id, spent_for="live")
 
 
 def expected(windows: int, spent: UsageSum) -> Expected:

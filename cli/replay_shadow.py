@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.console import note
 from cli.progress import counting
-from cli.replay_costs import Expected, WindowCount, expected
+from cli.replay_costs import Expected, WindowCount, averaged, expected
 from cli.replay_range import Offsets, ReplayRange, offsets_of
 from cli.scanning import topic_scanner
 from cli.up import work
@@ -29,7 +29,7 @@ from schemas.windows import Window, decode_window
 from storage.database import create_engine
 from storage.errors import translated as from_postgres
 from storage.shadows import NewShadow, Shadow, Source, create_shadow, read_shadow, set_max_cost, set_state
-from storage.usage import UsageFilter, total_usage
+from storage.usage import total_usage
 from streams.blob_records import unit_of
 from streams.buffer_codec import encode_entry
 from streams.clients import consumer, translated
@@ -41,7 +41,6 @@ from streams.topics import Topics, ensure_declared
 from streams.windowing import WindowPolicy
 from streams.worker import migrate_database
 
-AVERAGED: Final = timedelta(days=30)
 # Its buffer is loaded from its changelog, so that nothing of it is left on a disk.
 _IN_MEMORY: Final = {"store": "memory"}
 
@@ -73,7 +72,7 @@ async def plan_shadow(settings: Settings, wanted: ReplayRange, *, quiet: bool) -
                     _count(RawRecord.of(record), wanted, count, is_windows=is_windows)
                 advance(len(records))
     async with _engine(settings) as engine, engine.connect() as connection:
-        spent = await total_usage(connection, UsageFilter(datetime.now(UTC) - AVERAGED, None, wanted.project_id))
+        spent = await total_usage(connection, averaged(wanted.project_id, datetime.now(UTC)))
     return ShadowPlan(
         wanted=wanted,
         offsets=offsets,
@@ -121,7 +120,7 @@ async def make_shadow(settings: Settings, name: str, plan: ShadowPlan, max_cost:
         await _prepare_kafka(settings, shadow)
         async with engine.begin() as connection:
             await set_state(connection, shadow.generation, "running")
-    found = await find_shadow(settings, name)
+            found = await read_shadow(connection, prefix, name)
     if found is None:
         raise ConfigurationError(f"shadow {name} was discarded while it was made")
     return found
