@@ -12,6 +12,8 @@ from cli.commands.options import (
     ExecuteOption,
     JsonOption,
     Place,
+    ProjectFilter,
+    UserFilter,
     VerboseOption,
 )
 
@@ -54,8 +56,6 @@ TopicOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Only records that were refused on this topic; may be repeated."),
 ]
-UserOption = Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")]
-ProjectFilter = Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")]
 FromOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Parked from this time on: YYYY-MM-DDTHH:mm:SS.sss, in UTC.")
 ]
@@ -79,7 +79,7 @@ def register(app: typer.Typer) -> None:
 def list_letters(
     reason: ReasonOption = None,
     topic: TopicOption = None,
-    user: UserOption = None,
+    user: UserFilter = None,
     project: ProjectFilter = None,
     from_datetime: FromOption = None,
     to_datetime: ToOption = None,
@@ -137,7 +137,7 @@ def redrive(
     places: PlacesArgument = None,
     reason: ReasonOption = None,
     topic: TopicOption = None,
-    user: UserOption = None,
+    user: UserFilter = None,
     project: ProjectFilter = None,
     from_datetime: FromOption = None,
     to_datetime: ToOption = None,
@@ -172,7 +172,7 @@ def drop(
     places: PlacesArgument = None,
     reason: ReasonOption = None,
     topic: TopicOption = None,
-    user: UserOption = None,
+    user: UserFilter = None,
     project: ProjectFilter = None,
     from_datetime: FromOption = None,
     to_datetime: ToOption = None,

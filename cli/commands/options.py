@@ -31,6 +31,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 ExecuteOption = Annotated[bool, typer.Option("--execute/--dry-run", help="Do it, or only say what would be done.")]
 ProjectOption = Annotated[str, typer.Option(metavar="ID", help="Project of the user.")]
 
+UserFilter = Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")]
+ProjectFilter = Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")]
 ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Project id.")]
 
 

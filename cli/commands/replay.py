@@ -13,6 +13,8 @@ from cli.commands.options import (
     ExecuteOption,
     JsonOption,
     Place,
+    ProjectFilter,
+    UserFilter,
     VerboseOption,
 )
 
@@ -40,13 +42,6 @@ RUN_EPILOG = """
 - `memostream replay run --into shadow --shadow b --config b.yaml --execute` — one more worker, or again after a stop
 """
 
-PROMOTE_EPILOG = """
-**Examples**
-
-- `memostream replay promote b` — for whom it could be done now, and for whom not
-- `memostream replay promote b --user ann --execute` — one user first, to look at
-- `memostream replay promote b --execute` — everybody
-"""
 
 TopicOption = Annotated[
     str, typer.Option(metavar="NAME[:0,1]", help="chat-messages or extraction-windows, perhaps some partitions.")
@@ -59,8 +54,6 @@ DurationOption = Annotated[str | None, typer.Option(metavar="PnDTnHnMnS", help="
 OffsetOption = Annotated[int | None, typer.Option(min=0, metavar="N", help="Begin at this offset.")]
 UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="End before this time.")]
 UntilOffsetOption = Annotated[int | None, typer.Option(min=0, metavar="N", help="End before this offset.")]
-UserOption = Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")]
-ProjectFilter = Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")]
 CostOption = Annotated[
     float | None,
     typer.Option(min=0.0, metavar="MONEY", help="Refuse what is expected to cost more; a shadow stops at it, too."),
@@ -77,7 +70,6 @@ def register(app: typer.Typer) -> None:
     )
     group.command(epilog=PLAN_EPILOG)(plan)
     group.command(epilog=RUN_EPILOG)(run)
-    group.command(epilog=PROMOTE_EPILOG)(promote)
     shadow_commands.register(group)
     app.add_typer(group, name="replay")
 
@@ -90,7 +82,7 @@ def plan(
     to_offset: OffsetOption = None,
     until_datetime: UntilOption = None,
     until_offset: UntilOffsetOption = None,
-    user: UserOption = None,
+    user: UserFilter = None,
     project: ProjectFilter = None,
     max_cost: CostOption = None,
     into: IntoOption = Into.LIVE,
@@ -133,7 +125,7 @@ def run(
     to_offset: OffsetOption = None,
     until_datetime: UntilOption = None,
     until_offset: UntilOffsetOption = None,
-    user: UserOption = None,
+    user: UserFilter = None,
     project: ProjectFilter = None,
     max_cost: CostOption = None,
     rate: Annotated[
@@ -199,36 +191,6 @@ def run(
     check_cost(plan.expected, allowed, currency)
     sent = asyncio.run(run(settings, plan, rate_per_s=rate, quiet=json)) if execute else None
     print_done(plan, sent, currency, as_json=json)
-
-
-def promote(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the shadow.")],
-    user: UserOption = None,
-    project: ProjectFilter = None,
-    execute: ExecuteOption = False,
-    config: ConfigOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    verbose: VerboseOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Put a shadow in the place of live memory, user by user, with what was edited by hand on top.
-
-    Live workers must extract as the shadow does, and one of the shadow's must run. Of each user it is made sure that
-    the shadow has read all that live memory rests on, and only what is different then is published. Who cannot be
-    promoted stays as they are, and is named. Stopped at any point, it is run again, and goes on.
-    """
-    import asyncio
-
-    from cli.addresses import settings_of
-    from cli.promoting import Wanted
-    from cli.promoting import promote as promote_shadow
-    from cli.promotion_view import print_report
-    from streams.shadow_topics import check_name
-
-    settings = settings_of(Place(config, data_dir, verbose))
-    wanted = Wanted("default" if user is not None and project is None else project, user)
-    report = asyncio.run(promote_shadow(settings, check_name(name), wanted, execute=execute, quiet=json))
-    print_report(report, as_json=json)
 
 
 def refuse_shadow(shadow: str | None) -> None:

@@ -1,4 +1,4 @@
-"""`memostream replay status`, `diff` and `discard`: a shadow is looked at, compared and removed."""
+"""`memostream replay status`, `diff`, `promote` and `discard`: what becomes of a shadow."""
 
 from typing import Annotated
 
@@ -11,6 +11,8 @@ from cli.commands.options import (
     ExecuteOption,
     JsonOption,
     Place,
+    ProjectFilter,
+    UserFilter,
     VerboseOption,
 )
 
@@ -27,6 +29,13 @@ DIFF_EPILOG = """
 - `memostream replay diff better --user ann --samples 50`
 - `memostream replay diff better --json | jq -c 'select(.removed > 5)'`
 """
+PROMOTE_EPILOG = """
+**Examples**
+
+- `memostream replay promote b` — for whom it could be done now, and for whom not
+- `memostream replay promote b --user ann --execute` — one user first, to look at
+- `memostream replay promote b --execute` — everybody
+"""
 DISCARD_EPILOG = """
 **Examples**
 
@@ -41,6 +50,7 @@ def register(group: typer.Typer) -> None:
     """Add the commands to `memostream replay`."""
     group.command(epilog=STATUS_EPILOG)(status)
     group.command(epilog=DIFF_EPILOG)(diff)
+    group.command(epilog=PROMOTE_EPILOG)(promote)
     group.command(epilog=DISCARD_EPILOG)(discard)
 
 
@@ -73,8 +83,8 @@ def status(
 
 def diff(
     name: NameArgument,
-    user: Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")] = None,
-    project: Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")] = None,
+    user: UserFilter = None,
+    project: ProjectFilter = None,
     samples: Annotated[
         int, typer.Option(min=0, metavar="N", help="Show so many differences; of each user, with --json.")
     ] = 10,
@@ -102,6 +112,37 @@ def diff(
             await (print_json_lines if json else print_report)(comparison, users, samples)
 
     asyncio.run(compare())
+
+
+def promote(
+    name: NameArgument,
+    user: UserFilter = None,
+    project: ProjectFilter = None,
+    execute: ExecuteOption = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    verbose: VerboseOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Put a shadow in the place of live memory, user by user, with what was edited by hand on top.
+
+    Live workers must extract as the shadow does, and one of the shadow's must run. Of each user it is made sure that
+    the shadow has read all that live memory rests on, and only what is different then is published. Who cannot be
+    promoted stays as they are, and is named. Stopped at any point, it is run again, and goes on.
+    """
+    import asyncio
+
+    from cli.addresses import settings_of
+    from cli.promoting import Wanted
+    from cli.promoting import promote as promote_shadow
+    from cli.promotion_view import print_report
+    from schemas.records import DEFAULT_PROJECT_ID
+    from streams.shadow_topics import check_name
+
+    settings = settings_of(Place(config, data_dir, verbose))
+    wanted = Wanted(DEFAULT_PROJECT_ID if user is not None and project is None else project, user)
+    report = asyncio.run(promote_shadow(settings, check_name(name), wanted, execute=execute, quiet=json))
+    print_report(report, as_json=json)
 
 
 def discard(

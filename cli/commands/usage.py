@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.commands.options import DEFAULT_DATA_DIR, ConfigOption, DataDirOption, JsonOption, Place, VerboseOption
+from cli.commands.options import (
+    DEFAULT_DATA_DIR,
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    Place,
+    ProjectFilter,
+    UserFilter,
+    VerboseOption,
+)
 
 EPILOG = """
 **Examples**
@@ -33,8 +42,8 @@ def usage(
     until: Annotated[
         datetime | None, typer.Option(formats=[DAY], metavar="DAY", help="Last day (UTC). [default: today]")
     ] = None,
-    project: Annotated[str | None, typer.Option(metavar="ID", help="Only this project.")] = None,
-    user: Annotated[str | None, typer.Option(metavar="ID", help="Only this user.")] = None,
+    project: ProjectFilter = None,
+    user: UserFilter = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     verbose: VerboseOption = False,
