@@ -1,5 +1,6 @@
 """One extraction attempt of a user's windows: from what is recorded of their units to the committed transaction."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 # How often units may move under one attempt before it counts as failed.
 MAX_RESTARTS: Final = 5
+# So many transactions keep Postgres busy; with more of them, each ends later, and none of them earlier.
+COMMITS_AT_ONCE: Final = 8
 
 _BLIND: Final = (
     "an image is read only with llm.vision: true, extraction.provider: openai and a model that sees; set them, then "
@@ -128,6 +131,7 @@ class Applier:
         self._deps = deps
         self._endpoint = endpoint
         self._accounts = accounts
+        self._places = asyncio.Semaphore(COMMITS_AT_ONCE)
         self._shadow = None if deps.shadow is None else deps.shadow.generation
 
     async def apply_windows(
@@ -295,11 +299,12 @@ class Applier:
 
     async def _commit(self, application: Application, attempt: Attempt | None, in_transaction: InTransaction) -> None:
         clock = self._deps.clock
-        with translated("applying windows"), transaction_span(self._deps.tracer, application.update):
-            async with self._deps.engine.begin() as connection:
-                await apply(connection, application, clock.now(), clock.new_id)
-                if attempt is not None:
-                    await record_usage(connection, attempt, is_locked=application.locks_user)
-                await in_transaction(connection)
+        async with self._places:
+            with translated("applying windows"), transaction_span(self._deps.tracer, application.update):
+                async with self._deps.engine.begin() as connection:
+                    await apply(connection, application, clock.now(), clock.new_id)
+                    if attempt is not None:
+                        await record_usage(connection, attempt, is_locked=application.locks_user)
+                    await in_transaction(connection)
         if attempt is not None:
             await self._accounts.written(attempt)

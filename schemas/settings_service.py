@@ -16,7 +16,9 @@ class StorageSettings(Section):
         description="Must start with postgresql+asyncpg://. It holds a password in most places: set the variable "
         "instead.",
     )
-    pool_size: PositiveInt = Field(10, description="Connections that one process keeps at most.")
+    pool_size: PositiveInt = Field(
+        10, description="Connections that one process keeps; while all are in use, it opens as many more."
+    )
     connect_timeout_s: PositiveFloat = Field(10.0, description="How long connecting may take.")
     idle_in_transaction_session_timeout_s: PositiveFloat = Field(
         30.0,

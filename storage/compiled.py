@@ -31,11 +31,11 @@ Record = Mapping[Any, Any]
 class Compiled:
     """Takes its parameters by the names of its `bindparam`s.
 
-    One that `reads` and locks nothing begins no transaction, for it sees the same without: what is committed.
+    One that stands `alone` begins no transaction: it is one by itself, as what reads and locks nothing may be.
     """
 
-    def __init__(self, statement: ClauseElement, *, reads: bool = False) -> None:
-        self._reads = reads
+    def __init__(self, statement: ClauseElement, *, alone: bool = False) -> None:
+        self._alone = alone
         compiled: Any = statement.compile(dialect=_DIALECT)
         self._sql = str(compiled)
         processors = compiled._bind_processors  # noqa: SLF001
@@ -66,7 +66,7 @@ class Compiled:
         if not isinstance(driver, asyncpg.Connection):
             raise TypeError("compiled statements need asyncpg")
         # Begun by SQLAlchemy, which ends it; without, the statement would be a transaction of its own.
-        if not self._reads and not driver.is_closed() and not driver.is_in_transaction():
+        if not self._alone and not driver.is_closed() and not driver.is_in_transaction():
             await _begin(connection, pooled.dbapi_connection)
         return driver
 

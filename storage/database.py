@@ -20,12 +20,15 @@ QUIET_S: Final = 30.0
 def create_engine(settings: StorageSettings, command_timeout_s: float = COMMAND_TIMEOUT_S) -> AsyncEngine:
     """An engine that connects at its first use. `command_timeout_s` is how long a statement may take.
 
+    It keeps `storage.pool_size` connections, and opens as many more while all of them are in use.
+
     The server ends a session that idles inside a transaction: a frozen worker must not keep a user locked.
     """
     idle_timeout_ms = int(settings.idle_in_transaction_session_timeout_s * 1000)
     engine = create_async_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.pool_size,
+        max_overflow=settings.pool_size,
         pool_timeout=settings.connect_timeout_s,
         # Parameters hold what users said, and would stand in every error's text.
         hide_parameters=True,

@@ -24,7 +24,7 @@ _FIRST: Final = Compiled(
     .where(held_windows.c.project_id == bindparam("project_id"), held_windows.c.user_id == bindparam("user_id"))
     .order_by(held_windows.c.number)
     .limit(1),
-    reads=True,
+    alone=True,
 )
 
 

@@ -5,26 +5,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, delete, extract, func, literal, select, text, update
+from sqlalchemy import Integer, Text, and_, bindparam, delete, extract, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.compiled import Compiled
-from storage.outbox import CHANNEL
 from storage.tables import relay_leases, relays
 
+# What every relay listens to, for slots that have rows and for shards that are freed.
+CHANNEL: Final = "memostream_outbox"
 # Claims are short and rare, so they simply take turns.
 _CLAIM_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtext('memostream relay leases'))")
-# On the channel that every relay listens to, where slots are told by their number.
+# On the channel, where slots are told by their number.
 FREED: Final = "shards-freed"
-_HELD: Final = Compiled(
-    select(relay_leases.c.shard).where(
-        relay_leases.c.shards == bindparam("shards"),
-        relay_leases.c.shard == bindparam("shard"),
-        relay_leases.c.owner == bindparam("owner"),
-        relay_leases.c.expires_at > func.clock_timestamp(),
-    )
+# Of a statement with the parameters `shards`, `shard` and `owner`.
+IS_HELD: Final = and_(
+    relay_leases.c.shards == bindparam("shards", type_=Integer),
+    relay_leases.c.shard == bindparam("shard", type_=Integer),
+    relay_leases.c.owner == bindparam("owner", type_=Text),
+    relay_leases.c.expires_at > func.clock_timestamp(),
 )
+_HELD: Final = Compiled(select(relay_leases.c.shard).where(IS_HELD), alone=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from sqlalchemy import ARRAY, Integer, Text, Uuid, bindparam, column, delete, ex
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.compiled import Compiled, insert_of
+from storage.leases import CHANNEL, IS_HELD
 from storage.tables import outbox
 
-CHANNEL: Final = "memostream_outbox"
 SLOTS: Final = 4096
 
 AggregateType = Literal["profile-updated", "event-updated", "profiles", "dead-letters"]
@@ -27,7 +27,7 @@ _LEFT_OUT: Final = (
     .table_valued(column("project_id", Text), column("user_id", Text))
     .render_derived("left_out")
 )
-_BATCH: Final = Compiled(
+_BATCH: Final = (
     select(outbox)
     .where(
         outbox.c.slot % bindparam("shards", type_=Integer) == bindparam("shard", type_=Integer),
@@ -36,7 +36,11 @@ _BATCH: Final = Compiled(
     .order_by(outbox.c.number)
     .limit(bindparam("count", type_=Integer))
 )
-_DELETE: Final = Compiled(delete(outbox).where(outbox.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))))
+_ANY: Final = Compiled(_BATCH, alone=True)
+_OF_HOLDER: Final = Compiled(_BATCH.where(exists().where(IS_HELD)), alone=True)
+_DELETE: Final = Compiled(
+    delete(outbox).where(outbox.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))), alone=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +102,23 @@ async def read_batch(
     shards: int,
     limit: int,
     without: Collection[tuple[str, str]] = (),
+    owner: str | None = None,
 ) -> list[OutboxRow]:
-    """The oldest rows of a shard, each user's in commit order, without some users (project, user)."""
-    rows = await _BATCH.rows(
-        connection,
-        shard=shard,
-        shards=shards,
-        count=limit,
-        project_ids=[project_id for project_id, _ in without],
-        user_ids=[user_id for _, user_id in without],
-    )
+    """The oldest rows of a shard, each user's in commit order, without some users (project, user).
+
+    None for an `owner` who does not hold the shard's lease.
+    """
+    wanted = {
+        "shard": shard,
+        "shards": shards,
+        "count": limit,
+        "project_ids": [project_id for project_id, _ in without],
+        "user_ids": [user_id for _, user_id in without],
+    }
+    if owner is None:
+        rows = await _ANY.rows(connection, **wanted)
+    else:
+        rows = await _OF_HOLDER.rows(connection, **wanted, owner=owner)
     return [
         OutboxRow(
             id=row["id"],

@@ -42,7 +42,7 @@ _PROFILE: Final = Compiled(
     )
     .where(users.c.project_id == _PROJECT_ID, users.c.user_id == _USER_ID)
     .order_by(profiles.c.topic, profiles.c.sub_topic),
-    reads=True,
+    alone=True,
 )
 _SHADOW_PROFILE: Final = Compiled(
     select(shadow_users.c.revision, shadow_users.c.generation.label("live_generation"), *_SLOT)
@@ -59,7 +59,7 @@ _SHADOW_PROFILE: Final = Compiled(
         shadow_users.c.generation == bindparam("generation"),
     )
     .order_by(profiles.c.topic, profiles.c.sub_topic),
-    reads=True,
+    alone=True,
 )
 _CORRECTIONS: Final = Compiled(
     select(
@@ -76,7 +76,7 @@ _CORRECTIONS: Final = Compiled(
     )
     .group_by(profile_history.c.topic, profile_history.c.sub_topic)
     .order_by(profile_history.c.topic, profile_history.c.sub_topic),
-    reads=True,
+    alone=True,
 )
 _LIVE: Final = (
     select(users.c.live_generation)
@@ -84,7 +84,7 @@ _LIVE: Final = (
     .scalar_subquery()
 )
 _IS_FORGOTTEN: Final = forgotten_users.c.user_hash == bindparam("user_hash")
-_FORGOTTEN: Final = Compiled(select(forgotten_users).where(_IS_FORGOTTEN), reads=True)
+_FORGOTTEN: Final = Compiled(select(forgotten_users).where(_IS_FORGOTTEN), alone=True)
 _IS_LIVE: Final = units.c.generation == func.coalesce(_LIVE, LIVE_GENERATION)
 
 
@@ -105,7 +105,7 @@ def _units(condition: ColumnElement[bool]) -> Compiled:
             )
             .outerjoin(forgotten_users, _IS_FORGOTTEN)
         ),
-        reads=True,
+        alone=True,
     )
 
 

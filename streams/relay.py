@@ -105,7 +105,7 @@ class Relay:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                listening = group.create_task(listen(self._engine, outbox.CHANNEL, self._notified, self._wake_all))
+                listening = group.create_task(listen(self._engine, leases.CHANNEL, self._notified, self._wake_all))
                 await self._manage(group)
                 listening.cancel()
         finally:
@@ -224,16 +224,17 @@ class Relay:
         now = self._monotonic()
         shard.refused = {user: until for user, until in shard.refused.items() if until > now}
         with translated("reading the outbox"):
-            async with self._engine.begin() as connection:
-                if not await leases.holds(connection, self.owner, self._settings.shards, shard.number):
-                    raise LeaseLost("the lease has expired")
-                return await outbox.read_batch(
-                    connection, shard.number, self._settings.shards, shard.limit, list(shard.refused)
+            async with self._engine.connect() as connection:
+                rows = await outbox.read_batch(
+                    connection, shard.number, self._settings.shards, shard.limit, list(shard.refused), self.owner
                 )
+                if not rows and not await leases.holds(connection, self.owner, self._settings.shards, shard.number):
+                    raise LeaseLost("the lease has expired")
+                return rows
 
     async def _delete(self, shard: _Shard, rows: list[OutboxRow]) -> None:
         with translated("deleting published rows"):
-            async with self._engine.begin() as connection:
+            async with self._engine.connect() as connection:
                 await outbox.delete_rows(connection, [row.id for row in rows])
         log.info("relay.published", shard=shard.number, rows=len(rows))
 

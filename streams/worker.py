@@ -60,6 +60,8 @@ Role = Literal["ingest", "buffer", "extraction", "relay"]
 ROLES: Final[frozenset[str]] = frozenset(get_args(Role))
 # In the registry, of one that works for a shadow.
 SHADOW_ROLE: Final = "shadow"
+# One of them listens.
+RELAY_POOL_SIZE: Final = 3
 EXIT_OK: Final = 0
 EXIT_FATAL: Final = 1
 
@@ -150,7 +152,11 @@ async def _start(
         # Left when the others have stopped, for it publishes what they wrote.
         stack.enter_context(parts.running_as("relay"))
         stage = observer.stage("relay")
-        relay = Relay(engine, settings.kafka, settings.relay, worker_name, metrics=stage)
+        # Its statements are short, and must not wait behind the transactions of extraction.
+        of_relay = settings.storage.model_copy(update={"pool_size": min(settings.storage.pool_size, RELAY_POOL_SIZE)})
+        relay_engine = create_engine(of_relay)
+        stack.push_async_callback(_disposed, relay_engine)
+        relay = Relay(relay_engine, settings.kafka, settings.relay, worker_name, metrics=stage)
         await stack.enter_async_context(running(relay.run(), on_fatal, relay.stop, FAREWELL_S))
         observer.see_relay(relay, stage, watch_broker(settings.kafka))
         # Without shards it is ready, too: others may hold them all.

@@ -20,7 +20,7 @@ from schemas.changes import (
 )
 from schemas.memory import MemoryUpdate
 from schemas.windows import Unit
-from storage import browsing, outbox
+from storage import browsing, leases, outbox
 from storage.applying import ParkedUnit, ProfileMoved, UnitsMoved, apply
 from storage.ledger import CHANNEL, UnitCounts, read_ledger
 from storage.listening import listen
@@ -341,14 +341,14 @@ async def test_whoever_listens_is_told_of_the_ledger_row_and_of_the_outbox(engin
         )
 
     listening = [asyncio.Event(), asyncio.Event()]
-    tasks = [hear(CHANNEL, listening[0]), hear(outbox.CHANNEL, listening[1])]
+    tasks = [hear(CHANNEL, listening[0]), hear(leases.CHANNEL, listening[1])]
     for event in listening:
         await event.wait()
     one = window(unit("b1"))
     await apply_once(engine, application(one, memory=update(change("company", None, "Acme"))))
     expected = {
         (CHANNEL, str(one.window_id)),
-        (outbox.CHANNEL, str(outbox.slot_of("default", "ann"))),
+        (leases.CHANNEL, str(outbox.slot_of("default", "ann"))),
     }
     assert {await heard.get(), await heard.get()} == expected
     for task in tasks:
