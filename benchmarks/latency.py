@@ -35,6 +35,8 @@ CALL_S: Final = 1.0
 CONCURRENCY: Final = 256
 USERS: Final = (1, 50, 200)
 ALONE: Final = 100
+# At once, before anything is measured: the broker compiles what it runs, and connections are made.
+WARM_UP: Final = 100
 WINDOWS_OF_ONE: Final = 5
 WINDOW_TOKENS: Final = 1024
 TIMEOUT_S: Final = 60.0
@@ -81,7 +83,7 @@ async def _measure_all(options: argparse.Namespace) -> None:
 async def measure_alone(addresses: EmbeddedAddresses, count: int) -> Latency:
     """One user after the other; the model takes no time."""
     async with _running(addresses, "alone-", 0.0) as stream:
-        await stream.took(["warm-up"])
+        await stream.took([f"warm-up-{number}" for number in range(WARM_UP)])
         took = [seconds for number in range(count) for seconds in await stream.took([f"user-{number}"])]
     return _latency("one window after the other", 0.0, 1, took)
 
@@ -90,7 +92,7 @@ async def measure_at_once(addresses: EmbeddedAddresses, users: Sequence[int]) ->
     """Users whose windows close at the same moment, then windows of one user; model and embedder take a second."""
     found = []
     async with _running(addresses, "at-once-", CALL_S) as stream:
-        await stream.took(["warm-up"])
+        await stream.took([f"warm-up-{number}" for number in range(WARM_UP)])
         for count in users:
             took = await stream.took([f"user-{count}-{number}" for number in range(count)])
             found.append(_latency("users at once", CALL_S, count, took))
