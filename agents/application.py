@@ -26,7 +26,7 @@ from storage.applying import Application, ParkedUnit, ProfileMoved, UnitsMoved, 
 from storage.errors import translated
 from storage.reading import look_up_units, read_profile
 from storage.units import ID_CONFLICT, UnitBook, UnitOutcome, covers
-from storage.usage import Attempt, UsageOutcome, record_usage
+from storage.usage import Attempt, UsageOutcome
 
 log = structlog.get_logger()
 
@@ -302,9 +302,7 @@ class Applier:
         async with self._places:
             with translated("applying windows"), transaction_span(self._deps.tracer, application.update):
                 async with self._deps.engine.begin() as connection:
-                    await apply(connection, application, clock.now(), clock.new_id)
-                    if attempt is not None:
-                        await record_usage(connection, attempt, is_locked=application.locks_user)
+                    await apply(connection, application, clock.now(), clock.new_id, attempt)
                     await in_transaction(connection)
         if attempt is not None:
             await self._accounts.written(attempt)

@@ -14,28 +14,27 @@ from schemas.errors import Conflict
 from schemas.memory import EmbeddingModel, ExtractorIdentity, MemoryUpdate, Quote
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
-from storage.compiled import Compiled, insert_of
-from storage.ledger import LedgerRow, UnitCounts, record_ledger, window_row
+from storage.ledger import LedgerRow, UnitCounts, add_ledger, record_ledger, window_row
 from storage.locking import LockedUser, count_on, lock_user
-from storage.outbox import append_rows
+from storage.outbox import add_rows
 from storage.outgoing import Outgoing, change_source
-from storage.profile_writing import decide_changes, read_rows, write_changes
+from storage.profile_writing import add_changes, decide_changes, read_rows, remove_entries
 from storage.reading import look_up_units
-from storage.shadows import count_shadow_on, keep_letters, lock_shadow_user, record_windows
+from storage.shadows import add_shadow_letters, add_shadow_windows, count_shadow_on, lock_shadow_user
 from storage.tables import events, gists
 from storage.text import quotes_to_json, rfc3339, storable
 from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
 from storage.units import ID_CONFLICT, UnitBook, overlap
+from storage.usage import Attempt, add_usage, record_usage
 from storage.vector_columns import VECTORS, VectorColumn, placed, vector_column
+from storage.writes import RowsOf, Writes
 
 _OWNER: Final = ("project_id", "user_id", "generation")
 _SAID: Final = ("message_ids", "occurred_at", "recorded_at", *VECTORS, "session_ids")
-_EVENT: Final = Compiled(
-    insert_of(
-        events, *_OWNER, *_SAID, "event_id", "summary", "tags", "profile_delta", "revision", "window_ids", "extractor"
-    )
+_EVENTS: Final = RowsOf(
+    events, *_OWNER, *_SAID, "event_id", "summary", "tags", "profile_delta", "revision", "window_ids", "extractor"
 )
-_GIST: Final = Compiled(insert_of(gists, *_OWNER, *_SAID, "gist_id", "event_id", "number", "text", "quotes"))
+_GISTS: Final = RowsOf(gists, *_OWNER, *_SAID, "gist_id", "event_id", "number", "text", "quotes")
 
 
 class ProfileMoved(Conflict):
@@ -88,11 +87,6 @@ class Application:
         """Whether there is anything of the user's to write; else only the ledger is told."""
         return bool(self.applied or self.parked)
 
-    @property
-    def locks_user(self) -> bool:
-        """Whether it is written under the lock on the user's row."""
-        return self.shadow is None and self.has_units
-
 
 @dataclass(frozen=True, slots=True)
 class AppliedResult:
@@ -106,9 +100,13 @@ class AppliedResult:
 
 
 async def apply(
-    connection: AsyncConnection, application: Application, now: datetime, new_id: Callable[[], UUID]
+    connection: AsyncConnection,
+    application: Application,
+    now: datetime,
+    new_id: Callable[[], UUID],
+    attempt: Attempt | None = None,
 ) -> AppliedResult:
-    """Write everything that came of an extraction, inside the caller's transaction.
+    """Write everything that came of an extraction, and what the attempt has spent, inside the caller's transaction.
 
     Raises ProfileMoved if the user's revision is not `read_revision` any more and the update changes anything,
     and UnitsMoved if a unit is not open any more (or has pieces that are applied): the caller rolls back. What is for a
@@ -119,6 +117,8 @@ async def apply(
         if application.shadow is None:
             # All may be erased, and the user forgotten.
             await record_ledger(connection, _window_rows(application, now))
+        if attempt is not None:
+            await record_usage(connection, attempt)
         return AppliedResult(application.read_revision, 0, None, 0, 0)
     blob_ids = {unit.blob_id for unit in application.applied}
     blob_ids |= {item.unit.blob_id for item in application.parked}
@@ -128,27 +128,33 @@ async def apply(
     if user.revision != application.read_revision and not _is_empty(update):
         raise ProfileMoved(f"the memory is at revision {user.revision}, extraction read {application.read_revision}")
 
-    sources = UnitSources(application.windows)
+    writes, sources = Writes(), UnitSources(application.windows)
     parked = [item for item in application.parked if not book.parked_here(item.unit)]
     fates: list[Fate] = [(unit, "applied", None) for unit in application.applied]
     fates += [(item.unit, "parked", item.reason) for item in parked]
-    await write_units(connection, user, fates, book, sources, now)
+    await write_units(connection, writes, user, fates, book, sources, now)
     if application.keep_blobs and application.shadow is None:
         sent = [sources.find(unit)[0] for unit, _, _ in fates]
         await keep_blobs(connection, user, sent, now)
 
     outgoing = Outgoing(user.project_id, user.user_id, user.seq, now, new_id)
-    result = await _write_memory(connection, user, application, update, outgoing)
+    result = await _write_memory(connection, writes, user, application, update, outgoing)
     result = replace(result, dead_letters=_add_dead_letters(parked, sources, outgoing))
     if application.shadow is None:
-        await append_rows(connection, outgoing.rows)
+        add_rows(writes, outgoing.rows)
+        add_ledger(writes, _window_rows(application, now))
+        if attempt is not None:
+            add_usage(writes, attempt, book.cut_off)
+        await writes.send(connection)
         await count_on(connection, user, revision=result.revision, seq=outgoing.seq, now=now)
-        await record_ledger(connection, _window_rows(application, now))
     else:
         letters = [row for row in outgoing.rows if row.aggregate_type == "dead-letters"]
-        await keep_letters(connection, application.shadow, letters)
+        add_shadow_letters(writes, application.shadow, letters)
+        add_shadow_windows(writes, application.shadow, _window_rows(application, now))
+        await writes.send(connection)
         await count_shadow_on(connection, user, result.revision)
-        await record_windows(connection, application.shadow, _window_rows(application, now))
+        if attempt is not None:
+            await record_usage(connection, attempt)
     return result
 
 
@@ -236,6 +242,7 @@ def _has_event(update: MemoryUpdate) -> bool:
 
 async def _write_memory(
     connection: AsyncConnection,
+    writes: Writes,
     user: LockedUser,
     application: Application,
     update: MemoryUpdate,
@@ -247,8 +254,9 @@ async def _write_memory(
     identity = asdict(application.extractor)
     before = await read_rows(connection, user) if update.changes else []
     decided, after = decide_changes(before, update.changes, window_ids, outgoing.now, outgoing.new_id)
-    await write_changes(
-        connection,
+    await remove_entries(connection, decided)
+    add_changes(
+        writes,
         user,
         decided,
         revision=revision,
@@ -271,7 +279,7 @@ async def _write_memory(
         )
     event_id = None
     if _has_event(update):
-        event_id = await _write_event(connection, user, application, update, revision, outgoing, column)
+        event_id = _add_event(writes, user, application, update, revision, outgoing, column)
     if decided:
         outgoing.profile_state(revision, [row.entry() for row in after], newest_trace(application.applied))
     return AppliedResult(
@@ -283,8 +291,8 @@ async def _write_memory(
     )
 
 
-async def _write_event(
-    connection: AsyncConnection,
+def _add_event(
+    writes: Writes,
     user: LockedUser,
     application: Application,
     update: MemoryUpdate,
@@ -299,49 +307,48 @@ async def _write_event(
     cited += [identifier for gist in extraction.gists for identifier in gist.message_ids]
     message_ids = list(dict.fromkeys(cited))
     occurred_at = extraction.occurred_at or max(unit.occurred_at for unit in application.applied)
-    await _EVENT.row(
-        connection,
+    row = {
         **user.owner,
-        event_id=event_id,
-        summary=extraction.summary,
-        tags=[{"tag": tag, "value": value} for tag, value in extraction.tags],
-        profile_delta=[
+        "event_id": event_id,
+        "summary": extraction.summary,
+        "tags": [{"tag": tag, "value": value} for tag, value in extraction.tags],
+        "profile_delta": [
             {
                 "content": fact.memo,
                 "attributes": {"topic": fact.topic, "sub_topic": fact.sub_topic},
-                "message_ids": list(fact.message_ids),
+                "message_ids": fact.message_ids,
             }
             for fact in extraction.facts
         ],
-        revision=revision,
-        message_ids=message_ids,
-        window_ids=window_ids,
-        extractor=asdict(application.extractor),
-        occurred_at=occurred_at,
-        recorded_at=now,
+        "revision": revision,
+        "message_ids": message_ids,
+        "window_ids": window_ids,
+        "extractor": asdict(application.extractor),
+        "occurred_at": occurred_at,
+        "recorded_at": now,
         **placed(extraction.summary_embedding, column),
-        session_ids=_sessions(application, message_ids),
+        "session_ids": _sessions(application, message_ids),
+    }
+    writes.add(_EVENTS, [row])
+    writes.add(
+        _GISTS,
+        (
+            {
+                **user.owner,
+                "gist_id": outgoing.new_id(),
+                "event_id": event_id,
+                "number": number,
+                "text": gist.text,
+                "message_ids": gist.message_ids,
+                "quotes": quotes_to_json([gist.quote] if gist.quote else []),
+                "occurred_at": gist.occurred_at,
+                "recorded_at": now,
+                **placed(gist.embedding, column),
+                "session_ids": _sessions(application, gist.message_ids),
+            }
+            for number, gist in enumerate(extraction.gists)
+        ),
     )
-    if extraction.gists:
-        await _GIST.many(
-            connection,
-            [
-                {
-                    **user.owner,
-                    "gist_id": outgoing.new_id(),
-                    "event_id": event_id,
-                    "number": number,
-                    "text": gist.text,
-                    "message_ids": list(gist.message_ids),
-                    "quotes": quotes_to_json([gist.quote] if gist.quote else []),
-                    "occurred_at": gist.occurred_at,
-                    "recorded_at": now,
-                    **placed(gist.embedding, column),
-                    "session_ids": _sessions(application, gist.message_ids),
-                }
-                for number, gist in enumerate(extraction.gists)
-            ],
-        )
     event = Event(
         id=event_id,
         summary=extraction.summary,

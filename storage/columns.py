@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     ARRAY,
@@ -47,11 +48,16 @@ class Vector(HALFVEC):
 
         def process(value: Any) -> str | None:
             if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.float32:
-                return orjson.dumps(np.ascontiguousarray(value), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+                return vector_text(value)
             text: str | None = other(value)
             return text
 
         return process
+
+
+def vector_text(vector: NDArray[np.float32]) -> str:
+    """A vector as Postgres reads it."""
+    return orjson.dumps(np.ascontiguousarray(vector, dtype=np.float32), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def text_column(name: str, **options: Any) -> Column[str]:

@@ -5,7 +5,7 @@ longer than it takes asyncpg to run it.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -50,11 +50,6 @@ class Compiled:
         driver = await self._driver(connection)
         found: Record | None = await driver.fetchrow(self._sql, *self._arguments(values))
         return found
-
-    async def many(self, connection: AsyncConnection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Once for each row, in their order, in one round trip."""
-        driver = await self._driver(connection)
-        await driver.executemany(self._sql, [self._arguments(row) for row in rows])
 
     async def _driver(self, connection: AsyncConnection) -> Any:
         # Asked for directly where it can be: SQLAlchemy's own way enters a greenlet each time.

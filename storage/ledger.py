@@ -12,26 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.identity import derived_uuid
 from schemas.windows import Position, Window, WindowCommand
-from storage.compiled import Compiled, insert_of
+from storage.compiled import Compiled
 from storage.tables import ledger
+from storage.writes import RowsOf, Writes
 
 CHANNEL: Final = "memostream_ledger"
 
 LedgerKind = Literal["window", "flush", "forget-user"]
 
 
-_NEWS: Final = select(func.pg_notify(CHANNEL, bindparam("news", type_=Text)))
-_NOTIFY: Final = Compiled(_NEWS)
-_RECORD: Final = Compiled(
-    _NEWS.add_cte(
-        insert_of(
-            ledger,
-            *("ledger_id", "kind", "command_id", "project_id", "user_id", "topic", "partition", "offset", "outcome"),
-            *("applied_count", "parked_count", "duplicate_count", "erased_count", "window_ids", "recorded_at"),
-        )
-        .on_conflict_do_nothing()
-        .cte("recorded")
-    )
+_NOTIFY: Final = Compiled(select(func.pg_notify(CHANNEL, bindparam("news", type_=Text))))
+_ROWS: Final = RowsOf(
+    ledger,
+    *("ledger_id", "kind", "command_id", "project_id", "user_id", "topic", "partition", "offset", "outcome"),
+    *("applied_count", "parked_count", "duplicate_count", "erased_count", "window_ids", "recorded_at"),
+    keeps=True,
 )
 
 
@@ -100,11 +95,18 @@ def window_row(window: Window, position: Position, counts: UnitCounts, now: date
     )
 
 
+def add_ledger(writes: Writes, rows: Sequence[LedgerRow]) -> None:
+    """Add rows, keeping those that exist, and notify everybody who waits for one at commit."""
+    writes.add(_ROWS, map(_values, rows))
+    for row in rows:
+        writes.notify(CHANNEL, str(row.ledger_id))
+
+
 async def record_ledger(connection: AsyncConnection, rows: Sequence[LedgerRow]) -> None:
     """Write rows, keeping those that exist, and notify everybody who waits for one at commit."""
-    if not rows:
-        return
-    await _RECORD.many(connection, [{**_values(row), "news": str(row.ledger_id)} for row in rows])
+    writes = Writes()
+    add_ledger(writes, rows)
+    await writes.send(connection)
 
 
 async def claim_ledger(connection: AsyncConnection, row: LedgerRow) -> bool:

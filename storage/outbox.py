@@ -10,9 +10,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Integer, Text, Uuid, bindparam, column, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.compiled import Compiled, insert_of
+from storage.compiled import Compiled
 from storage.leases import CHANNEL, IS_HELD
 from storage.tables import outbox
+from storage.writes import RowsOf, Writes
 
 SLOTS: Final = 4096
 
@@ -20,8 +21,8 @@ AggregateType = Literal["profile-updated", "event-updated", "profiles", "dead-le
 
 
 _COLUMNS: Final = ("id", "aggregatetype", "aggregateid", "type", "payload", "seq", "slot", "project_id", "user_id")
-_APPEND: Final = Compiled(insert_of(outbox, *_COLUMNS, "headers", "created_at"))
-_NOTIFY: Final = Compiled(select(func.pg_notify(CHANNEL, bindparam("slot", type_=Text))))
+# So that `number` orders as `seq` does.
+_ROWS: Final = RowsOf(outbox, *_COLUMNS, "headers", "created_at", ordered_by="seq")
 _LEFT_OUT: Final = (
     func.unnest(bindparam("project_ids", type_=ARRAY(Text)), bindparam("user_ids", type_=ARRAY(Text)))
     .table_valued(column("project_id", Text), column("user_id", Text))
@@ -67,14 +68,11 @@ def slot_of(project_id: str, user_id: str) -> int:
     return zlib.crc32(f"{project_id}/{user_id}".encode()) % SLOTS
 
 
-async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
-    """Write rows of one user in the order of `seq`, under the user's row lock; wakes the relay at commit."""
-    if not rows:
-        return
-    # As executemany: one row after the other, so that `number` orders as `seq` does.
-    await _APPEND.many(
-        connection,
-        [
+def add_rows(writes: Writes, rows: Sequence[OutboxRow]) -> None:
+    """Add rows of one user, whose row is locked; they wake the relay at commit."""
+    writes.add(
+        _ROWS,
+        (
             {
                 "id": row.id,
                 "aggregatetype": row.aggregate_type,
@@ -88,12 +86,18 @@ async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) ->
                 "slot": slot_of(row.project_id, row.user_id),
                 "created_at": row.created_at,
             }
-            for row in sorted(rows, key=lambda row: row.seq)
-        ],
+            for row in rows
+        ),
     )
-    slots = {slot_of(row.project_id, row.user_id) for row in rows}
-    for slot in sorted(slots):
-        await _NOTIFY.row(connection, slot=str(slot))
+    for slot in sorted({slot_of(row.project_id, row.user_id) for row in rows}):
+        writes.notify(CHANNEL, str(slot))
+
+
+async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
+    """Write rows of one user, whose row is locked; they wake the relay at commit."""
+    writes = Writes()
+    add_rows(writes, rows)
+    await writes.send(connection)
 
 
 async def read_batch(

@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.changes import ProfileEntry
 from schemas.memory import ChangeOp, Embedding, SlotChange, slot_text
 from storage.columns import without_search
-from storage.compiled import Compiled, Record, insert_of
+from storage.compiled import Compiled, Record
 from storage.locking import LockedUser
 from storage.tables import profile_history, profiles
 from storage.text import quotes_to_json, rfc3339
 from storage.vector_columns import IN_USE, VECTORS, VectorColumn, placed
+from storage.writes import RowsOf, Writes
 
 # A slot that is updated for years would drag all its messages through every state; history has the rest.
 MAX_MESSAGE_IDS: Final = 100
@@ -27,17 +28,17 @@ T = TypeVar("T")
 _OWNER: Final = ("project_id", "user_id", "generation")
 # What an upsert sets anew.
 _MOVED: Final = ("content", "update_hits", "message_ids", "window_ids", "occurred_at", "recorded_at", "updated_at")
-_INSERT: Final = insert_of(profiles, *_OWNER, "profile_id", "topic", "sub_topic", "created_at", *VECTORS, *_MOVED)
-_UPSERT: Final = Compiled(
-    _INSERT.on_conflict_do_update(index_elements=["profile_id"], set_={name: _INSERT.excluded[name] for name in _MOVED})
+_ENTRIES: Final = RowsOf(
+    profiles,
+    *(*_OWNER, "profile_id", "topic", "sub_topic", "created_at", *VECTORS, *_MOVED),
+    key="profile_id",
+    moved=_MOVED,
 )
-_HISTORY: Final = Compiled(
-    insert_of(
-        profile_history,
-        *_OWNER,
-        *("profile_id", "topic", "sub_topic", "op", "before", "after", "why", "revision", "message_ids", "quotes"),
-        *("joined", "window_ids", "extractor", "occurred_at", "recorded_at"),
-    )
+_HISTORY: Final = RowsOf(
+    profile_history,
+    *_OWNER,
+    *("profile_id", "topic", "sub_topic", "op", "before", "after", "why", "revision", "message_ids", "quotes"),
+    *("joined", "window_ids", "extractor", "occurred_at", "recorded_at"),
 )
 _ROWS: Final = Compiled(
     select(*without_search(profiles)).where(*(profiles.c[name] == bindparam(name) for name in _OWNER))
@@ -193,45 +194,63 @@ async def write_changes(
     extractor: Mapping[str, str] | None,
     window_ids: Sequence[UUID],
     now: datetime,
-    embeddings: Mapping[str, Embedding] | None = None,
-    vector_column: VectorColumn | None = IN_USE,
 ) -> None:
-    """Write profile and history rows.
+    """Write profile and history rows. A trigger takes the embeddings of an entry away whose text changes."""
+    writes = Writes()
+    await remove_entries(connection, decided)
+    add_changes(writes, user, decided, revision=revision, extractor=extractor, window_ids=window_ids, now=now)
+    await writes.send(connection)
 
-    `embeddings` are those of new entries, by `slot_text`; they go to `vector_column`, and nowhere where that is None.
-    A trigger takes the embeddings of an entry away whose text changes.
-    """
-    if not decided:
-        return
+
+async def remove_entries(connection: AsyncConnection, decided: Sequence[DecidedChange]) -> None:
+    """Delete the rows of entries that the changes take away, which has to come before others take their slots."""
     removed = [item.before.profile_id for item in decided if item.op == "d" and item.before is not None]
     if removed:
         await connection.execute(delete(profiles).where(profiles.c.profile_id.in_(removed)))
-    kept = [item.after for item in decided if item.after is not None]
-    if kept:
-        await _UPSERT.many(
-            connection,
-            [
-                {
-                    **user.owner,
-                    "profile_id": row.profile_id,
-                    "topic": row.topic,
-                    "sub_topic": row.sub_topic,
-                    "content": row.content,
-                    "update_hits": row.update_hits,
-                    "message_ids": row.message_ids,
-                    "window_ids": row.window_ids,
-                    "occurred_at": row.occurred_at,
-                    "recorded_at": row.recorded_at,
-                    "created_at": row.created_at,
-                    "updated_at": row.updated_at,
-                    **placed((embeddings or {}).get(slot_text(row.topic, row.sub_topic, row.content)), vector_column),
-                }
-                for row in kept
-            ],
-        )
-    await _HISTORY.many(
-        connection,
-        [
+
+
+def add_changes(
+    writes: Writes,
+    user: LockedUser,
+    decided: Sequence[DecidedChange],
+    *,
+    revision: int,
+    extractor: Mapping[str, str] | None,
+    window_ids: Sequence[UUID],
+    now: datetime,
+    embeddings: Mapping[str, Embedding] | None = None,
+    vector_column: VectorColumn | None = IN_USE,
+) -> None:
+    """Add profile and history rows, but for the entries that `remove_entries` deletes.
+
+    `embeddings` are those of new entries, by `slot_text`; they go to `vector_column`, and nowhere where that is None.
+    """
+    # Of an entry that is changed twice the last row.
+    kept = {item.after.profile_id: item.after for item in decided if item.after is not None}
+    writes.add(
+        _ENTRIES,
+        (
+            {
+                **user.owner,
+                "profile_id": row.profile_id,
+                "topic": row.topic,
+                "sub_topic": row.sub_topic,
+                "content": row.content,
+                "update_hits": row.update_hits,
+                "message_ids": row.message_ids,
+                "window_ids": row.window_ids,
+                "occurred_at": row.occurred_at,
+                "recorded_at": row.recorded_at,
+                "created_at": row.created_at,
+                "updated_at": row.updated_at,
+                **placed((embeddings or {}).get(slot_text(row.topic, row.sub_topic, row.content)), vector_column),
+            }
+            for row in kept.values()
+        ),
+    )
+    writes.add(
+        _HISTORY,
+        (
             {
                 **user.owner,
                 "profile_id": item.row.profile_id,
@@ -252,7 +271,7 @@ async def write_changes(
                 "recorded_at": now,
             }
             for item in decided
-        ],
+        ),
     )
 
 

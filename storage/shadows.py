@@ -18,6 +18,7 @@ from storage.locking import LockedUser, lock_name
 from storage.outbox import OutboxRow
 from storage.shadow_tables import shadow_letters, shadow_users, shadow_windows, shadows
 from storage.tables import users
+from storage.writes import RowsOf, Writes
 
 Source = Literal["chat-messages", "extraction-windows"]
 State = Literal["creating", "running", "promoting", "promoted"]
@@ -35,19 +36,16 @@ _LIVE: Final = Compiled(
     )
 )
 _COUNTS: Final = ("applied_count", "parked_count", "duplicate_count", "erased_count")
-_WINDOW: Final = Compiled(
-    insert_of(
-        shadow_windows,
-        *("generation", "window_id", "project_id", "user_id", "topic", "partition", "offset", "outcome"),
-        *_COUNTS,
-        "recorded_at",
-    ).on_conflict_do_nothing()
+_WINDOWS: Final = RowsOf(
+    shadow_windows,
+    *("generation", "window_id", "project_id", "user_id", "topic", "partition", "offset", "outcome"),
+    *_COUNTS,
+    "recorded_at",
+    keeps=True,
 )
-_LETTER: Final = Compiled(
-    insert_of(
-        shadow_letters,
-        *("letter_id", "generation", "project_id", "user_id", "blob_id", "payload", "headers", "created_at"),
-    )
+_LETTERS: Final = RowsOf(
+    shadow_letters,
+    *("letter_id", "generation", "project_id", "user_id", "blob_id", "payload", "headers", "created_at"),
 )
 
 
@@ -184,11 +182,11 @@ async def count_shadow_on(connection: AsyncConnection, user: LockedUser, revisio
         await _COUNT.row(connection, **user.owner, new_revision=revision)
 
 
-async def record_windows(connection: AsyncConnection, generation: int, rows: Sequence[LedgerRow]) -> None:
-    """Write what would come to the ledger, keeping what is there; what a forget has erased is left out."""
-    await _WINDOW.many(
-        connection,
-        [
+def add_shadow_windows(writes: Writes, generation: int, rows: Sequence[LedgerRow]) -> None:
+    """Add what would come to the ledger, keeping what is there; what a forget has erased is left out."""
+    writes.add(
+        _WINDOWS,
+        (
             {
                 "generation": generation,
                 "window_id": row.ledger_id,
@@ -203,15 +201,15 @@ async def record_windows(connection: AsyncConnection, generation: int, rows: Seq
             }
             for row in rows
             if row.user_id is not None
-        ],
+        ),
     )
 
 
-async def keep_letters(connection: AsyncConnection, generation: int, rows: Sequence[OutboxRow]) -> None:
-    """Keep what would be published of dead letters until the user is promoted."""
-    await _LETTER.many(
-        connection,
-        [
+def add_shadow_letters(writes: Writes, generation: int, rows: Sequence[OutboxRow]) -> None:
+    """Add what would be published of dead letters, until the user is promoted."""
+    writes.add(
+        _LETTERS,
+        (
             {
                 "letter_id": row.id,
                 "generation": generation,
@@ -223,7 +221,7 @@ async def keep_letters(connection: AsyncConnection, generation: int, rows: Seque
                 "created_at": row.created_at,
             }
             for row in rows
-        ],
+        ),
     )
 
 

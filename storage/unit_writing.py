@@ -5,16 +5,16 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, bindparam, column, func, insert, select, update
+from sqlalchemy import bindparam, insert, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.windows import Unit, UnitKey, Window
-from storage.compiled import Compiled
 from storage.locking import LockedUser
 from storage.tables import blobs, units
 from storage.text import storable, to_json
 from storage.units import ID_CONFLICT, WHOLE, UnitBook, UnitState, covers
+from storage.writes import RowsOf, Writes
 
 # What became of a unit: its state and the reason, if it was parked.
 Fate = tuple[Unit, UnitState, str | None]
@@ -25,24 +25,8 @@ _OF_A_UNIT: Final = (
     *("topic", "partition", "offset", "timestamp_ms"),
     *("origin_topic", "origin_partition", "origin_offset", "origin_timestamp_ms"),
 )
-# One statement for all units of a window: there are hundreds, and the columns' lists are quickly sent.
-_FRESH: Final = (
-    func.unnest(*(bindparam(name, type_=ARRAY(units.c[name].type)) for name in _OF_A_UNIT))
-    .table_valued(*(column(name, units.c[name].type) for name in _OF_A_UNIT))
-    .render_derived("fresh")
-)
 _OWNER: Final = ("project_id", "user_id", "generation")
-_INSERT: Final = Compiled(
-    insert(units).from_select(
-        [*_OWNER, "recorded_at", *_OF_A_UNIT],
-        select(
-            *(bindparam(name, type_=units.c[name].type) for name in _OWNER),
-            bindparam("now", type_=units.c.recorded_at.type),
-            *(_FRESH.c[name] for name in _OF_A_UNIT),
-        ),
-        include_defaults=False,
-    )
-)
+_ROWS: Final = RowsOf(units, *_OWNER, "recorded_at", *_OF_A_UNIT)
 
 
 class UnitSources:
@@ -72,13 +56,14 @@ async def write_erased(connection: AsyncConnection, owner: Mapping[str, object],
 
 async def write_units(
     connection: AsyncConnection,
+    writes: Writes,
     user: LockedUser,
     fates: Sequence[Fate],
     book: UnitBook,
     sources: UnitSources,
     now: datetime,
 ) -> None:
-    """Insert what is new, and move what was parked to its new state and position."""
+    """Add what is new, and move what was parked to its new state and position."""
     known = {(row.key, row.content_hash, row.reason == ID_CONFLICT) for rows in book.recorded.values() for row in rows}
     fresh, moved = [], []
     for unit, state, reason in fates:
@@ -86,10 +71,8 @@ async def write_units(
         if (unit.key, unit.content_hash, reason == ID_CONFLICT) in known:
             moved.append({f"new_{name}": value for name, value in values.items()} | _key_values(user, unit))
         else:
-            fresh.append({**values, **_place(unit.key)})
-    if fresh:
-        columns = {name: [row[name] for row in fresh] for name in _OF_A_UNIT}
-        await _INSERT.row(connection, **user.owner, now=now, **columns)
+            fresh.append({**user.owner, **values, **_place(unit.key), "recorded_at": now})
+    writes.add(_ROWS, fresh)
     if moved:
         names = [name.removeprefix("new_") for name in moved[0] if name.startswith("new_")]
         await connection.execute(

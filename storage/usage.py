@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.budgets import Spent
 from schemas.memory import Usage
 from schemas.windows import Position
-from storage.compiled import Compiled, insert_of
+from storage.compiled import Compiled
 from storage.locking import lock_name
 from storage.reading import read_cut_off
 from storage.shadow_tables import shadows
 from storage.tables import usage, users
+from storage.units import ForgetCutOff
+from storage.writes import RowsOf, Writes
 
 # `waiting`: an endpoint or Postgres was away, so the windows are tried again. `stopped`: cut short from inside.
 # `embedded`: no extraction, but what had no embedding yet. `re-embedded`: by `memostream reembed`.
@@ -83,34 +85,42 @@ class UsageSum:
     unpriced_tokens: int
 
 
-async def record_usage(connection: AsyncConnection, attempt: Attempt, *, is_locked: bool = False) -> None:
-    """Write the attempt, once; it names a user who was forgotten only after a return, and for what was said since.
-
-    `is_locked` says that the transaction holds the lock on the user's row, which a forget waits for as well.
-    """
-    if not is_locked:
-        await lock_name(connection, attempt.project_id, attempt.user_id)
+async def record_usage(connection: AsyncConnection, attempt: Attempt) -> None:
+    """Write the attempt, once, under the lock on the user's name."""
+    await lock_name(connection, attempt.project_id, attempt.user_id)
     cut_off = await read_cut_off(connection, attempt.project_id, attempt.user_id)
+    is_known = cut_off is None or await _is_remembered(connection, attempt.project_id, attempt.user_id)
+    writes = Writes()
+    add_usage(writes, attempt, cut_off, is_known=is_known)
+    await writes.send(connection)
+
+
+def add_usage(writes: Writes, attempt: Attempt, cut_off: ForgetCutOff | None, *, is_known: bool = True) -> None:
+    """Add the attempt, while the user's row or name is locked, so that no forget passes before it is committed.
+
+    It names a user who was forgotten only after a return (`is_known`: they have a row), and for what was said since.
+    """
     is_forgotten = cut_off is not None and (
-        all(cut_off.covers(position) for position in attempt.said_at)
-        or not await _is_remembered(connection, attempt.project_id, attempt.user_id)
+        not is_known or all(cut_off.covers(position) for position in attempt.said_at)
     )
-    rows = [
-        {
-            "attempt_id": attempt.attempt_id,
-            "model": calls.model,
-            "project_id": attempt.project_id,
-            "user_id": None if is_forgotten else attempt.user_id,
-            "window_ids": [] if is_forgotten else list(attempt.window_ids),
-            "outcome": attempt.outcome,
-            **{name: getattr(calls.usage, name) for name in _COUNTS},
-            "cost": calls.cost,
-            "generation": attempt.shadow,
-            "recorded_at": attempt.recorded_at,
-        }
-        for calls in attempt.calls
-    ]
-    await _RECORD.many(connection, rows)
+    writes.add(
+        _ROWS,
+        (
+            {
+                "attempt_id": attempt.attempt_id,
+                "model": calls.model,
+                "project_id": attempt.project_id,
+                "user_id": None if is_forgotten else attempt.user_id,
+                "window_ids": [] if is_forgotten else attempt.window_ids,
+                "outcome": attempt.outcome,
+                **{name: getattr(calls.usage, name) for name in _COUNTS},
+                "cost": calls.cost,
+                "generation": attempt.shadow,
+                "recorded_at": attempt.recorded_at,
+            }
+            for calls in attempt.calls
+        ),
+    )
 
 
 async def forget_usage(connection: AsyncConnection, project_id: str, user_id: str) -> None:
@@ -199,12 +209,11 @@ _COUNTS: Final = (
 )
 
 
-_RECORD: Final = Compiled(
-    insert_of(
-        usage,
-        *("attempt_id", "model", "project_id", "user_id", "window_ids", "outcome", "cost", "generation"),
-        *("recorded_at", *_COUNTS),
-    ).on_conflict_do_nothing()
+_ROWS: Final = RowsOf(
+    usage,
+    *("attempt_id", "model", "project_id", "user_id", "window_ids", "outcome", "cost", "generation"),
+    *("recorded_at", *_COUNTS),
+    keeps=True,
 )
 _USER: Final = Compiled(
     select(users.c.user_id).where(

@@ -1,0 +1,113 @@
+"""Rows for several tables, written by one statement: it takes one round trip, however many rows and tables there are.
+
+The rows come as JSON, which Postgres takes apart by the types of their columns.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import orjson
+from sqlalchemy import CTE, JSON, Column, FromClause, Table, Text, bindparam, cast, column, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.columns import vector_text
+from storage.compiled import Compiled
+
+_NEWS: Final = "news"
+
+
+class RowsOf:
+    """Inserts rows of a table: their columns `names`, in the order of `ordered_by` where the order counts.
+
+    A row that is there stays as it is where `keeps` is set. Where `key` is given it takes the new values of `moved`,
+    and one statement must not hold two rows of a key.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        *names: str,
+        keeps: bool = False,
+        key: str | None = None,
+        moved: Collection[str] = (),
+        ordered_by: str | None = None,
+    ) -> None:
+        self.name = table.name
+        self._table = table
+        self._names = names
+        self._keeps = keeps
+        self._key = key
+        self._moved = moved
+        self._ordered_by = ordered_by
+
+    def statement(self) -> CTE:
+        """Reads the rows from a parameter with the table's name."""
+        rows = _from_json(self.name, [self._table.c[name] for name in self._names])
+        found = select(*(rows.c[name] for name in self._names))
+        if self._ordered_by is not None:
+            found = found.order_by(rows.c[self._ordered_by])
+        insert = upsert(self._table).from_select(self._names, found, include_defaults=False)
+        if self._keeps:
+            insert = insert.on_conflict_do_nothing()
+        if self._key is not None:
+            new = {name: insert.excluded[name] for name in self._moved}
+            insert = insert.on_conflict_do_update(index_elements=[self._key], set_=new)
+        return insert.cte(f"into_{self.name}")
+
+
+class Writes:
+    """Collects rows and notifications of a transaction, until `send` writes them all."""
+
+    def __init__(self) -> None:
+        self._rows: dict[RowsOf, list[Mapping[str, Any]]] = {}
+        self._news: list[dict[str, str]] = []
+
+    def add(self, into: RowsOf, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows that have a value for each of the columns; those of one table are written in this order."""
+        if added := list(rows):
+            self._rows.setdefault(into, []).extend(added)
+
+    def notify(self, channel: str, payload: str) -> None:
+        """Tell those who listen once the transaction is committed."""
+        self._news.append({"channel": channel, "payload": payload})
+
+    async def send(self, connection: AsyncConnection) -> None:
+        """Write what was collected, once; a row does not see the others, but keys between them hold."""
+        if not self._rows and not self._news:
+            return
+        values = {into.name: _to_json(rows) for into, rows in self._rows.items()}
+        await _statement(tuple(self._rows)).rows(connection, **values, **{_NEWS: _to_json(self._news)})
+        self._rows, self._news = {}, []
+
+
+@cache
+def _statement(parts: tuple[RowsOf, ...]) -> Compiled:
+    news = _from_json(_NEWS, [Column("channel", Text), Column("payload", Text)])
+    told = select(func.pg_notify(news.c.channel, news.c.payload))
+    return Compiled(told.add_cte(*(part.statement() for part in parts)))
+
+
+def _from_json(parameter: str, columns: Sequence[Column[Any]]) -> FromClause:
+    document = cast(bindparam(parameter, type_=Text), JSON)
+    rows = func.json_to_recordset(document).table_valued(*(column(item.name, item.type) for item in columns))
+    return rows.render_derived(name=f"rows_of_{parameter}", with_types=True)
+
+
+def _to_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows, default=_other).decode()
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return vector_text(value)
+    # The driver's own kind of UUID is none that orjson knows.
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no value of a column")
