@@ -109,7 +109,7 @@ async def forget_user(settings: Settings, project_id: str, user_id: str, options
         if options.execute:
             if not known.is_forgotten:
                 done = await _forget(settings, engine, project_id, user_id)
-            missing = await _followed(settings, engine, project_id, user_id, done, options.timeout_s)
+            missing = await _followed(settings, engine, (project_id, user_id), done, known.cut_off, options.timeout_s)
         return await _report(settings, engine, (project_id, user_id), known, done, missing, options)
     finally:
         await engine.dispose()
@@ -196,17 +196,22 @@ class _ProducerLog:
 async def _followed(
     settings: Settings,
     engine: AsyncEngine,
-    project_id: str,
-    user_id: str,
+    user: tuple[str, str],
     command: WindowCommand | None,
+    former: ForgetCutOff | None,
     timeout_s: float,
 ) -> Mapping[str, str]:
-    """Wait until every stage has done its part; returns those that have not, with what may be the matter."""
-    past = None if command is None else command.position
+    """Wait until every stage has done its part; returns those that have not, with what may be the matter.
 
+    Without a command it is the `former` forget that they may not have come to.
+    """
+    project_id, user_id = user
+    past = None if command is None else command.position
     question = Question(
         project_id=project_id, user_id=user_id, past=None if past is None else past.offset, wait_s=POLL_S
     )
+    topic = Topics(settings.kafka.topic_prefix).chat_messages
+    ends = _ends_of_user(former, topic, user_id) if past is None else {past.partition: past.offset + 1}
 
     async def buffer_is_clean() -> bool:
         view = await _ask_owner(engine, settings.kafka.topic_prefix, question)
@@ -223,7 +228,7 @@ async def _followed(
 
     async def shadows_have_come() -> bool:
         async with topic_scanner(settings.kafka) as scanner:
-            return all([await _has_passed(scanner, shadow, past) for shadow in shadows])
+            return all([await _has_passed(scanner, shadow, ends) for shadow in shadows])
 
     stages = {"buffer": buffer_is_clean, "extraction": extraction_has_come, "relay": all_is_published}
     with translated("looking for shadows"):
@@ -243,13 +248,20 @@ async def _followed(
     return left
 
 
-async def _has_passed(scanner: TopicScanner, shadow: Shadow, past: Position | None) -> bool:
-    """Whether a shadow that buffers has read a forget, and what lies before it."""
-    if past is None or shadow.source != "chat-messages" or past.partition not in shadow.begin_offsets:
+def _ends_of_user(cut_off: ForgetCutOff | None, topic: str, user_id: str) -> Mapping[int, int]:
+    """Before which offset lies what a forget covers, on the user's partition of a topic."""
+    ends = {} if cut_off is None else {number: end for (name, number), end in cut_off.offsets.items() if name == topic}
+    own = partition_for(user_id.encode(), len(ends)) if ends else None
+    return {number: end for number, end in ends.items() if number == own}
+
+
+async def _has_passed(scanner: TopicScanner, shadow: Shadow, ends: Mapping[int, int]) -> bool:
+    """Whether a shadow that buffers has read what lies before these offsets."""
+    read = {number: end for number, end in ends.items() if number in shadow.begin_offsets}
+    if shadow.source != "chat-messages" or not read:
         return True
     topics = topics_of(shadow)
-    committed = await scanner.committed(topics.buffer_group, topics.chat_messages)
-    return committed.get(past.partition, 0) > past.offset
+    return not await scanner.behind(topics.buffer_group, topics.chat_messages, read)
 
 
 async def _ask_owner(engine: AsyncEngine, topic_prefix: str, question: Question) -> BufferView | None:

@@ -100,6 +100,8 @@ async def _started(client: Client) -> AsyncIterator[Client]:
     try:
         with translated("connecting"):
             await client.start()
+        # aiokafka waits for its tasks when it stops, and one that was cancelled before it ran would cancel us.
+        await asyncio.sleep(0)
         yield client
     finally:
         await client.stop()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +19,17 @@ from schemas.erasure import report_schema
 from schemas.settings import KafkaSettings
 from streams.clients import admin, consumer, producer
 from streams.raw_records import RawRecord, origin_headers
+from streams.shadow_topics import shadow_topics
 from streams.topics import Topics
 from tests.conftest import plain_dsn
 from tests.support.command_line import CommandLine
 
-DEADLINE_S: Final = 120.0
+DEADLINE_S: Final = 60.0
 USER: Final = "frank-2b7e"
 # The user's id, and what they said, which facts, events and gists repeat.
 TRACES: Final = (USER.encode(), b"Lyon", b"baker")
+SHADOW: Final = "b"
+REBUILD: Final = ("replay", "run", "--into", "shadow", "--shadow", SHADOW, "--execute")
 # What makes a broker compact whatever is no longer written to, as soon as it looks.
 AT_ONCE: Final = {
     "cleanup.policy": "compact",
@@ -52,7 +55,8 @@ def on_disk(shell: CommandLine, tmp_path: Path) -> Iterator[CommandLine]:
 
     async def prepare() -> None:
         async with admin(kafka) as client:
-            names = (topics.profiles, topics.buffer_changelog)
+            shadow = shadow_topics(kafka.topic_prefix, SHADOW, "chat-messages")
+            names = (topics.profiles, topics.buffer_changelog, shadow.buffer_changelog)
             await client.create_topics([NewTopic(name, 1, 1, topic_configs=AT_ONCE) for name in names])
             await client.alter_configs([broker])
 
@@ -117,24 +121,24 @@ async def traces_in_tables(shell: CommandLine) -> dict[str, set[bytes]]:
         await connection.close()
 
 
-async def of_other_generations(shell: CommandLine) -> None:
-    """Rows as a shadow has them beside the live ones."""
+async def rows(shell: CommandLine, statement: str, *values: object) -> Sequence[Any]:
     connection = await asyncpg.connect(plain_dsn(shell.database_url))
     try:
-        for table, fresh in (("profiles", "profile_id"), ("units", None), ("events", "event_id")):
-            columns = await connection.fetch(
-                "SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND is_generated = 'NEVER'",
-                table,
-            )
-            names = [name for (name,) in columns]
-            values = ["5" if name == "generation" else "gen_random_uuid()" if name == fresh else name for name in names]
-            quoted = [f'"{value}"' if value in names else value for value in values]
-            listed = ", ".join(f'"{name}"' for name in names)
-            await connection.execute(
-                f'INSERT INTO "{table}" ({listed}) SELECT {", ".join(quoted)} FROM "{table}" WHERE user_id = $1', USER
-            )
+        return list(await connection.fetch(statement, *values))
     finally:
         await connection.close()
+
+
+async def in_shadow(shell: CommandLine) -> set[bytes]:
+    """Traces in rows that live memory does not read; of what the shadow has parked there is a letter, too."""
+    await rows(
+        shell,
+        "INSERT INTO shadow_letters SELECT gen_random_uuid(), generation, project_id, user_id, 'b1', 'a baker', '[]', "
+        "now() FROM shadow_users WHERE user_id = $1 AND NOT EXISTS (SELECT FROM shadow_letters)",
+        USER,
+    )
+    found = await rows(shell, "SELECT content FROM profiles WHERE generation > 0 AND user_id = $1", USER)
+    return traces_in("\n".join(content for (content,) in found).encode())
 
 
 def said(user: str, text: str) -> bytes:
@@ -175,11 +179,13 @@ async def send_again(kafka: KafkaSettings) -> int:
 
 
 async def rewind(kafka: KafkaSettings) -> None:
-    """Let both groups read their topics from the beginning when the worker starts again."""
+    """Let live memory and the shadow read their topics from the beginning when the worker starts again."""
     topics = Topics(kafka.topic_prefix)
+    shadow = shadow_topics(kafka.topic_prefix, SHADOW, "chat-messages")
     for group, topic in (
         (topics.buffer_group, topics.chat_messages),
         (topics.extraction_group, topics.extraction_windows),
+        (shadow.buffer_group, topics.chat_messages),
     ):
         async with consumer(kafka, group_id=group) as client:
             place = TopicPartition(topic, 0)
@@ -198,12 +204,19 @@ def working(shell: CommandLine) -> Iterator[Any]:
         yield worker
 
 
+@contextmanager
+def rebuilding(shell: CommandLine, *beginning: str) -> Iterator[Any]:
+    with shell.background(*REBUILD, *beginning, until="worker.started") as worker:
+        yield worker
+
+
 def test_a_forgotten_user_is_nowhere_and_does_not_come_back(on_disk: CommandLine) -> None:
     kafka = on_disk.kafka
     topics = Topics(kafka.topic_prefix)
     copies = on_disk.folder / "copies"
-    compacted = (topics.profiles, topics.buffer_changelog)
-    with working(on_disk) as worker:
+    shadow = shadow_topics(kafka.topic_prefix, SHADOW, "chat-messages")
+    cleaned = (topics.profiles, topics.buffer_changelog, shadow.buffer_changelog, shadow.extraction_windows)
+    with working(on_disk) as worker, ExitStack() as stack:
         unknown = on_disk.call("forget", USER, "--execute", fails=True)
         assert "check the id and --project" in unknown.stderr
         for user, city in ((USER, "Lyon"), ("bo", "Oslo")):
@@ -217,9 +230,13 @@ def test_a_forgotten_user_is_nowhere_and_does_not_come_back(on_disk: CommandLine
                 await client.send_and_wait(topics.chat_messages, empty, key=USER.encode())
 
         asyncio.run(damaged())
-        asyncio.run(of_other_generations(on_disk))
+        rebuilder = stack.enter_context(rebuilding(on_disk, "--to-earliest"))
         deadline = time.monotonic() + DEADLINE_S
-        while (plan := on_disk.document("forget", USER))["buffer"]["blobs"] == 0:
+        while (
+            (plan := on_disk.document("forget", USER))["buffer"]["blobs"] == 0
+            or b"Lyon" not in asyncio.run(in_shadow(on_disk))
+            or b"baker" not in asyncio.run(traces_on(kafka, shadow.buffer_changelog))
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         # What is looked for is there before, and a dry run leaves it.
@@ -227,7 +244,8 @@ def test_a_forgotten_user_is_nowhere_and_does_not_come_back(on_disk: CommandLine
         assert {"profiles", "profile_history", "events", "units", "blobs", "users", "ledger"} <= {
             row["table"] for row in plan["tables"] if row["found"]
         }
-        assert {"profiles", "units", "events"} <= asyncio.run(traces_in_tables(on_disk)).keys()
+        found = asyncio.run(traces_in_tables(on_disk)).keys()
+        assert {"profiles", "units", "events", "shadow_users", "shadow_windows", "shadow_letters"} <= found
         assert traces_in_files(copies) == set(TRACES)
         # Of what is not buffered any more, compaction may have come first.
         assert asyncio.run(traces_on(kafka, topics.buffer_changelog)) >= {USER.encode(), b"baker"}
@@ -239,20 +257,25 @@ def test_a_forgotten_user_is_nowhere_and_does_not_come_back(on_disk: CommandLine
         assert [row for row in report["tables"] if row["left"]] == []
         assert report["buffer"]["blobs"] == 1
         held = ["chat-messages", "extraction-windows", "dead-letters", "profile-updated", "event-updated"]
-        assert [topic["topic"] for topic in report["retained"]] == [f"{kafka.topic_prefix}{name}" for name in held]
-        assert [topic["gone_by"] is None for topic in report["retained"]] == [True, False, True, False, False]
+        named = [*(f"{kafka.topic_prefix}{name}" for name in held), shadow.extraction_windows]
+        assert [topic["topic"] for topic in report["retained"]] == named
+        assert [topic["gone_by"] is None for topic in report["retained"]] == [True, False, True, False, False, False]
+        assert {topic["topic"] for topic in report["compacted"]} == set(cleaned) - {shadow.extraction_windows}
         assert asyncio.run(traces_in_tables(on_disk)) == {}
         assert traces_in_files(copies) == set()
-        asyncio.run(until_compacted(kafka, *compacted))
+        asyncio.run(until_compacted(kafka, *cleaned))
         again = on_disk.document("forget", USER, "--execute")
         assert (again["is_complete"], again["command"]) == (True, None)
         assert again["forgotten_at"] == report["forgotten_at"]
-        assert not traces_in(worker.output().encode()) - {USER.encode()}
+        assert not traces_in((worker.output() + rebuilder.output()).encode()) - {USER.encode()}
 
     asyncio.run(rewind(kafka))
-    with working(on_disk):
+    with working(on_disk), ExitStack() as stack:
         on_disk.call("flush", "--all")
         assert asyncio.run(traces_in_tables(on_disk)) == {}
+        without = on_disk.document("forget", USER, "--execute", "--timeout-s", "3", fails=True)
+        assert [stage["stage"] for stage in without["stages"] if not stage["is_done"]] == ["shadows"]
+        stack.enter_context(rebuilding(on_disk))
         assert on_disk.document("forget", USER, "--execute")["is_complete"]
         assert traces_in_files(copies) == set()
         redriven = on_disk.document("dead-letters", "redrive", "--user", USER, "--execute")
