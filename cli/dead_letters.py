@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cli.batching import batched
+from cli.databases import open_database
 from cli.dead_letter_rules import (
     BlobKey,
     Letter,
@@ -26,7 +27,6 @@ from schemas.errors import NotFound
 from schemas.mapping_fields import compile_source
 from schemas.settings import Settings
 from storage.auditing import cut_offs, units_of_blobs
-from storage.database import create_engine
 from storage.dropping import drop_parked
 from storage.errors import translated as from_postgres
 from storage.units import ID_CONFLICT
@@ -62,15 +62,15 @@ async def find_letters(settings: Settings, wanted: Wanted, *, with_done: bool = 
     topics = Topics(settings.kafka.topic_prefix)
     sources = {source.topic: compile_source(source) for source in settings.ingest.sources}
     mappings = Mappings(sources, settings.buffer.max_blob_bytes)
-    async with topic_scanner(settings.kafka) as scanner:
-        # What is not asked for may be large, and there may be much of it.
-        letters = [
-            letter if wanted.takes(letter) else replace(letter, value=b"", headers=())
-            async for letter in _read(scanner, topics.dead_letters, mappings)
-        ]
-    newest = newest_letters(letters)
-    _check_places(wanted, letters, newest)
     async with _database(settings) as engine:
+        async with topic_scanner(settings.kafka) as scanner:
+            # What is not asked for may be large, and there may be much of it.
+            letters = [
+                letter if wanted.takes(letter) else replace(letter, value=b"", headers=())
+                async for letter in _read(scanner, topics.dead_letters, mappings)
+            ]
+        newest = newest_letters(letters)
+        _check_places(wanted, letters, newest)
         judged = [letter async for letter in _judged(engine, [one for one in newest if wanted.takes(one)])]
     done = Counter[Status](letter.status for letter in judged if letter.status != "open")
     return Found(tuple(one for one in judged if with_done or one.status == "open"), done)
@@ -163,8 +163,5 @@ async def _dropped(engine: AsyncEngine, blob: BlobKey) -> bool:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         yield engine
-    finally:
-        await engine.dispose()

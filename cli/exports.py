@@ -12,12 +12,12 @@ from typing import TextIO
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.databases import open_database
 from cli.snapshots import users_of
 from cli.transfer_report import TransferReport, counting_users
 from schemas.errors import ConfigurationError, NotFound
 from schemas.export import UserExport
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.exporting import read_export
 from storage.user_listing import UserKey
@@ -33,8 +33,7 @@ async def export_users(
     Raises NotFound where there is nobody, and RetryLater if Postgres is away.
     """
     report = TransferReport()
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         with _opened(out_file) as file:
             with counting_users("exporting", quiet=quiet) as advance:
                 async for user in users_of(engine, project_id, user_id):
@@ -43,8 +42,6 @@ async def export_users(
             if not report.users:
                 of_whom = f"nothing is remembered of {user_id}" if user_id is not None else "there are no users"
                 raise NotFound(f"{of_whom} in project {project_id}")
-    finally:
-        await engine.dispose()
     return report
 
 

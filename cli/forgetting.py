@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cli.console import note
+from cli.databases import open_database
 from cli.erasure_rules import compacted_topics, held_elsewhere, retained_topics
 from cli.scanning import RETRY_S, SILENCE_S, TopicScanner, topic_scanner
 from schemas.buffer_views import BufferView
@@ -24,7 +25,6 @@ from schemas.records import Command
 from schemas.settings import Settings
 from schemas.windows import Position, Window, WindowCommand
 from storage.commands import has_arrived
-from storage.database import create_engine
 from storage.errors import translated
 from storage.forget_now import Forgetting, forget_command, forget_now
 from storage.forgetting import count_rows
@@ -96,8 +96,7 @@ async def forget_user(settings: Settings, project_id: str, user_id: str, options
     what is left.
     """
     forget_command(project_id, user_id, uuid.uuid4())
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         known = await look(settings, engine, project_id, user_id)
         if known.is_unknown and not options.force:
             raise NotFound(
@@ -111,8 +110,6 @@ async def forget_user(settings: Settings, project_id: str, user_id: str, options
                 done = await _forget(settings, engine, project_id, user_id)
             missing = await _followed(settings, engine, (project_id, user_id), done, known.cut_off, options.timeout_s)
         return await _report(settings, engine, (project_id, user_id), known, done, missing, options)
-    finally:
-        await engine.dispose()
 
 
 async def look(settings: Settings, engine: AsyncEngine, project_id: str, user_id: str) -> Known:

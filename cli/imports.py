@@ -11,12 +11,12 @@ from typing import Final
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.databases import open_database
 from cli.snapshots import wait_for_room
 from cli.transfer_report import Refusal, TransferReport, counting_users
 from schemas.errors import ConfigurationError
 from schemas.export import InvalidExport, UserExport, months_of, parse_export
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.importing import Importer, ImportRefused, ImportSource, import_user
 from storage.partitions import ensure_unit_partitions
@@ -82,8 +82,7 @@ async def import_file(
     Postgres is away: users before that are imported, and unchanged when it is run again.
     """
     report = TransferReport()
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         imports = Imports(engine, settings, "export", executes, revives_forgotten)
         with counting_users("importing", quiet=quiet) as advance:
             for number, line in _lines(name):
@@ -94,8 +93,6 @@ async def import_file(
                     report.refuse(Refusal(f"line {number}", error.reason, error.detail))
                     continue
                 await imports.take(memory, f"line {number}, {memory.project_id}/{memory.user_id}", report)
-    finally:
-        await engine.dispose()
     if not report.users:
         raise ConfigurationError(f"{name} is empty: an export has one user a line")
     return report

@@ -10,13 +10,13 @@ from typing import Any, BinaryIO, Final
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.databases import open_database
 from cli.imports import Imports
 from cli.memobase_memory import memory_of
 from cli.transfer_report import Refusal, TransferReport, counting_users
 from schemas.errors import ConfigurationError
 from schemas.export import InvalidExport
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.memobase_source import SourceKey, open_source, read_user, user_keys
 
 # Memobase's one project, if nobody has made others by SQL.
@@ -41,16 +41,12 @@ async def import_memobase(
     that are imported, and unchanged when it is run again.
     """
     report = TransferReport()
-    engine = create_engine(settings.storage)
-    try:
-        async with open_source(url) as source:
-            imports = Imports(engine, settings, "memobase", executes, revives_forgotten)
-            with _opened(unprocessed) as file, counting_users("importing", quiet=quiet) as advance:
-                async for key in user_keys(source, project_id):
-                    advance()
-                    await _import(source, key, root_project, imports, report, file)
-    finally:
-        await engine.dispose()
+    async with open_database(settings.storage) as engine, open_source(url) as source:
+        imports = Imports(engine, settings, "memobase", executes, revives_forgotten)
+        with _opened(unprocessed) as file, counting_users("importing", quiet=quiet) as advance:
+            async for key in user_keys(source, project_id):
+                advance()
+                await _import(source, key, root_project, imports, report, file)
     return report
 
 

@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.console import note, out, print_json
+from cli.databases import open_database
 from schemas.errors import ConfigurationError
 from schemas.policies import checked_policy, policy_of
 from schemas.profile_schema import ProfilePolicy
 from schemas.project_config import parse_project_config
 from schemas.records import ProjectId
 from schemas.settings import Settings, StorageSettings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.projects import clear_project_config, read_project_config, write_project_config
 
@@ -101,13 +101,10 @@ async def remove_config(settings: Settings, project_id: str, *, as_json: bool) -
 @asynccontextmanager
 async def connected(storage: StorageSettings, what: str) -> AsyncIterator[AsyncConnection]:
     """A transaction; raises RetryLater if Postgres is away while we are `what`."""
-    engine = create_engine(storage)
-    try:
+    async with open_database(storage) as engine:
         with translated(what):
             async with engine.begin() as connection:
                 yield connection
-    finally:
-        await engine.dispose()
 
 
 def check_project_id(project_id: str) -> None:

@@ -9,9 +9,9 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.databases import open_database
 from cli.progress import counting
 from cli.promotion_rules import check_extractor, check_made, check_worked_for
-from cli.reembedding_rules import check_schema
 from cli.scanning import topic_scanner
 from cli.shadow_progress import ShadowReader
 from cli.shadows import named_shadow
@@ -22,9 +22,7 @@ from schemas.errors import NotFound
 from schemas.health import Health
 from schemas.policies import policy_of
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
-from storage.inspection import read_schema_state
 from storage.policies import PolicyBook, stored_in
 from storage.promotion import Promoter, PromotionResult, promote_user
 from storage.promotion_coverage import Barrier, Later, Left, LeftReason
@@ -79,22 +77,22 @@ async def promote(settings: Settings, name: str, wanted: Wanted, *, execute: boo
     Stopped at any point, it is called again, and goes on. Raises NotFound, ConfigurationError and Conflict where it may
     not be, before anything is changed, and RetryLater if the broker or Postgres are away.
     """
-    engine, extractor = create_engine(settings.storage), create_extractor(settings)
+    extractor = create_extractor(settings)
     try:
-        with translated("promoting a shadow"):
-            shadow = await _find(engine, settings, name, extractor)
-            async with topic_scanner(settings.kafka) as scanner:
-                reader = ShadowReader(shadow, settings.kafka, scanner, engine)
-                return await _Promotion(settings, engine, extractor, shadow, reader, quiet).run(wanted, execute=execute)
+        async with open_database(settings.storage) as engine:
+            with translated("promoting a shadow"):
+                shadow = await _find(engine, settings, name, extractor)
+                async with topic_scanner(settings.kafka) as scanner:
+                    reader = ShadowReader(shadow, settings.kafka, scanner, engine)
+                    promotion = _Promotion(settings, engine, extractor, shadow, reader, quiet)
+                    return await promotion.run(wanted, execute=execute)
     finally:
         await extractor.close()
-        await engine.dispose()
 
 
 async def _find(engine: AsyncEngine, settings: Settings, name: str, extractor: Extractor) -> Shadow:
     prefix = settings.kafka.topic_prefix
     async with engine.connect() as connection:
-        check_schema(await read_schema_state(connection))
         shadow = await named_shadow(connection, prefix, name)
         workers = await extraction_workers(connection, prefix)
     check_made(shadow)

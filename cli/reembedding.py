@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from agents.dependencies import ReembeddingDeps
 from agents.embedding_filler import CLAIM_S
 from agents.reembedder import Reembedder, tail_of
+from cli.databases import check_schema
 from cli.reembedding_rules import (
     Plan,
     check_abandon,
     check_finish,
-    check_schema,
     checked_begun,
     checked_target,
     plan_of,

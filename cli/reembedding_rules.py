@@ -9,7 +9,7 @@ from schemas.costs import cost_of
 from schemas.errors import ConfigurationError, Conflict, NotFound
 from schemas.memory import EmbeddingModel, Usage
 from schemas.prices import PriceSettings
-from storage.inspection import SchemaState, StoredEmbeddings
+from storage.inspection import StoredEmbeddings
 from storage.reembedding_progress import Progress
 
 GO_ON = "`memostream reembed run --execute` with its configuration goes on, `memostream reembed abandon` ends it"
@@ -36,23 +36,6 @@ class Plan:
 def plan_of(target: EmbeddingModel, is_begun: bool, by_table: Mapping[str, Progress], prices: PriceSettings) -> Plan:
     tokens = sum(progress.tokens for progress in by_table.values())
     return Plan(target, is_begun, by_table, cost_of(Usage(embedding_tokens=tokens), target.name, prices))
-
-
-def check_schema(schema: SchemaState) -> None:
-    """Raise ConfigurationError unless the database is memostream's, and as new as this program."""
-    if schema.revision is None:
-        raise ConfigurationError(
-            "the database has no tables of memostream: check storage.database_url of the configuration"
-        )
-    if not schema.is_known:
-        raise ConfigurationError(
-            f"the database is not of this memostream (revision {schema.revision}): upgrade this one, or check "
-            "storage.database_url"
-        )
-    if schema.pending:
-        raise ConfigurationError(
-            "the database is older than this memostream: run `memostream migrate` with the configuration in use first"
-        )
 
 
 def checked_target(stored: StoredEmbeddings, wanted: EmbeddingModel | None) -> EmbeddingModel:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from cli.audit import STATEMENT_S
 from cli.audit_checks import Sources
 from cli.console import note
+from cli.databases import open_database
 from cli.pacing import room
 from cli.progress import counting
 from cli.replay_costs import Expected, WindowCount, averaged, expected
@@ -25,7 +26,6 @@ from schemas.records import Command, parse_record
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from schemas.windows import Position, Window, decode_window
-from storage.database import create_engine
 from storage.errors import translated as from_postgres
 from storage.ledger import command_ledger_id_at, read_ledger
 from storage.usage import UsageSum, total_usage
@@ -92,8 +92,7 @@ async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> 
     NotFound where nothing in it is of whom it is limited to, and RetryLater if the broker or Postgres is away.
     """
     topics = Topics(settings.kafka.topic_prefix)
-    engine = create_engine(settings.storage, STATEMENT_S)
-    try:
+    async with open_database(settings.storage, STATEMENT_S) as engine:
         with from_postgres("replaying"):
             async with topic_scanner(settings.kafka) as scanner:
                 sources = Sources(settings, topics, scanner, engine)
@@ -106,8 +105,6 @@ async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> 
                 async with engine.connect() as connection:
                     spent = await total_usage(connection, averaged(wanted.project_id, datetime.now(UTC)))
                 return await _measured(settings, scanner, wanted, offsets, found, spent)
-    finally:
-        await engine.dispose()
 
 
 async def run(settings: Settings, plan: Plan, *, rate_per_s: float | None, quiet: bool) -> int:
@@ -145,17 +142,14 @@ async def _send_places(
 
 async def _forgotten(settings: Settings, ledger_ids: Sequence[UUID]) -> None:
     """Wait until these forgets are done."""
-    engine = create_engine(settings.storage)
+    async with open_database(settings.storage) as engine:
 
-    async def waiting() -> int:
-        with from_postgres("waiting for forgets"):
-            async with engine.connect() as connection:
-                return len(set(ledger_ids).difference(await read_ledger(connection, ledger_ids)))
+        async def waiting() -> int:
+            with from_postgres("waiting for forgets"):
+                async with engine.connect() as connection:
+                    return len(set(ledger_ids).difference(await read_ledger(connection, ledger_ids)))
 
-    try:
         await room(waiting, 0, "forgets are not done yet; does a worker run?")
-    finally:
-        await engine.dispose()
 
 
 async def read_places(

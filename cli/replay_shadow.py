@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.console import note
+from cli.databases import open_database
 from cli.progress import counting
 from cli.replay_costs import Expected, WindowCount, averaged, expected
 from cli.replay_range import Offsets, ReplayRange, offsets_of
@@ -26,8 +27,8 @@ from schemas.records import Command, parse_record
 from schemas.settings import Settings
 from schemas.tokens import token_counter
 from schemas.windows import Window, decode_window
-from storage.database import create_engine
 from storage.errors import translated as from_postgres
+from storage.migrate import check_embeddings
 from storage.shadows import NewShadow, Shadow, Source, create_shadow, read_shadow, set_max_cost, set_state
 from storage.usage import total_usage
 from streams.blob_records import unit_of
@@ -39,7 +40,6 @@ from streams.shadow_topics import shadow_declarations
 from streams.stopping import Parts
 from streams.topics import Topics, ensure_declared
 from streams.windowing import WindowPolicy
-from streams.worker import migrate_database
 
 # Its buffer is loaded from its changelog, so that nothing of it is left on a disk.
 _IN_MEMORY: Final = {"store": "memory"}
@@ -86,9 +86,13 @@ async def plan_shadow(settings: Settings, wanted: ReplayRange, *, quiet: bool) -
 
 
 async def find_shadow(settings: Settings, name: str) -> Shadow | None:
-    """The shadow of that name on these topics, in an up-to-date database."""
-    await migrate_database(settings)
+    """The shadow of that name on these topics.
+
+    Raises ConfigurationError for a database that no worker with these settings could start on.
+    """
+    model = settings.embedding_model if settings.embedding.enabled else None
     async with _engine(settings) as engine, engine.connect() as connection:
+        await check_embeddings(connection, settings.embedding_dimension, model)
         return await read_shadow(connection, settings.kafka.topic_prefix, name)
 
 
@@ -187,9 +191,6 @@ async def _prepare_kafka(settings: Settings, shadow: Shadow) -> None:
 
 @asynccontextmanager
 async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         with from_postgres("working on a shadow"):
             yield engine
-    finally:
-        await engine.dispose()

@@ -8,10 +8,10 @@ from typing import Final
 import orjson
 
 from cli.batching import batched
+from cli.databases import open_database
 from cli.scanning import topic_scanner
 from schemas.changes import ProfileState
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.revisions import UserKey, raise_revisions
 from streams.topics import Topics
@@ -33,17 +33,14 @@ async def raise_above_published(settings: Settings) -> Raised:
     It holds a revision for each user of `profiles` in memory. Raises ConfigurationError if there is no such topic, and
     RetryLater if the broker or Postgres is away.
     """
-    published = await _published(settings)
-    engine = create_engine(settings.storage)
     raised = 0
-    try:
+    async with open_database(settings.storage) as engine:
+        published = await _published(settings)
         with translated("raising revisions"):
             for users in batched(sorted(published), BATCH):
                 async with engine.begin() as connection:
                     some = {user: published[user] for user in users}
                     raised += await raise_revisions(connection, some, datetime.now(UTC))
-    finally:
-        await engine.dispose()
     return Raised(len(published), raised)
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from cli.databases import open_database
 from cli.shadow_diff_rules import UserDiff, diff_of
 from cli.shadows import named_shadow
 from schemas.errors import NotFound
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.shadow_comparing import count_unknown, read_both, unpromoted_pages
 from storage.shadow_counts import ShadowCounts, count_shadow
@@ -48,8 +48,7 @@ class Comparison:
 @asynccontextmanager
 async def comparing(settings: Settings, name: str) -> AsyncIterator[Comparison]:
     """Raises NotFound for a name that is not there, and RetryLater if Postgres is away."""
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         with translated("comparing a shadow"):
             async with engine.connect() as plain:
                 connection = await plain.execution_options(isolation_level="REPEATABLE READ")
@@ -59,5 +58,3 @@ async def comparing(settings: Settings, name: str) -> AsyncIterator[Comparison]:
                 if shadow.of_user_hash is None:
                     unknown = await count_unknown(connection, shadow.generation, shadow.of_project)
                 yield Comparison(shadow, counts, unknown, connection)
-    finally:
-        await engine.dispose()

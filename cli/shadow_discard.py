@@ -6,11 +6,11 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.databases import open_database
 from cli.progress import counting
 from cli.shadows import named_shadow
 from schemas.errors import ConfigurationError, Conflict
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.shadow_counts import ShadowCounts, count_shadow
 from storage.shadow_discarding import discard_shadow, discard_users
@@ -58,8 +58,7 @@ async def discard(
     Raises NotFound for a name that is not there, ConfigurationError as `check_may_go` does, and RetryLater if the
     broker or Postgres is away. Stopped half-way, it is called again, and goes on.
     """
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         with translated("discarding a shadow"):
             async with engine.connect() as connection:
                 shadow = await named_shadow(connection, settings.kafka.topic_prefix, name)
@@ -83,8 +82,6 @@ async def discard(
             async with engine.begin() as connection:
                 await discard_shadow(connection, shadow.generation)
             return replace(found, is_executed=True, removed_users=removed)
-    finally:
-        await engine.dispose()
 
 
 async def _remove_from_kafka(settings: Settings, shadow: Shadow, topics: ShadowTopics) -> None:

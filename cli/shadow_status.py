@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cli.databases import open_database
 from cli.scanning import TopicScanner, topic_scanner
 from cli.shadows import named_shadow, unread
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.shadow_counts import ShadowCounts, count_shadow
 from storage.shadows import Shadow, read_shadows
@@ -54,8 +54,7 @@ async def read_status(settings: Settings, name: str | None) -> Sequence[ShadowSt
     Raises NotFound for a name that is not there, and RetryLater if the broker or Postgres is away.
     """
     prefix = settings.kafka.topic_prefix
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         with translated("reading shadows"):
             async with engine.connect() as connection:
                 shadows = (
@@ -65,8 +64,6 @@ async def read_status(settings: Settings, name: str | None) -> Sequence[ShadowSt
                 )
                 held = [await count_shadow(connection, shadow.generation) for shadow in shadows]
                 spent = [await total_usage(connection, UsageFilter(spent_for=shadow.generation)) for shadow in shadows]
-    finally:
-        await engine.dispose()
     if not shadows:
         return []
     own = [topics_of(shadow) for shadow in shadows]

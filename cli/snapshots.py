@@ -8,10 +8,10 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cli.databases import open_database
 from cli.pacing import room
 from schemas.errors import NotFound
 from schemas.settings import Settings
-from storage.database import create_engine
 from storage.errors import translated
 from storage.outbox import backlog
 from storage.snapshot import publish_user
@@ -41,8 +41,7 @@ async def publish_snapshot(
     users before that are published, and may be so again.
     """
     totals = SnapshotTotals()
-    engine = create_engine(settings.storage)
-    try:
+    async with open_database(settings.storage) as engine:
         async for user in users_of(engine, project_id, user_id):
             if totals.users % LOOK_AFTER_USERS == 0:
                 await wait_for_room(engine)
@@ -55,8 +54,6 @@ async def publish_snapshot(
                 totals.users += 1
                 totals.entries += found.entries
                 totals.events += found.events
-    finally:
-        await engine.dispose()
     if not totals.users:
         of_whom = f"nothing is remembered of {user_id}" if user_id is not None else "there are no users"
         raise NotFound(of_whom if project_id is None else f"{of_whom} in project {project_id}")

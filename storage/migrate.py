@@ -53,7 +53,8 @@ async def migrate(database_url: str, *, embedding_dimension: int, embedding_mode
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             await _check_encoding(connection)
             await connection.run_sync(_upgrade, embedding_dimension)
-            await _check_embeddings(connection, embedding_dimension, embedding_model)
+            await check_embeddings(connection, embedding_dimension, embedding_model)
+            await _note_model(connection, embedding_dimension, embedding_model)
     except CommandError as error:
         raise ConfigurationError(
             "the database was made by a newer memostream: upgrade this one, or choose another database"
@@ -96,7 +97,8 @@ async def _check_encoding(connection: AsyncConnection) -> None:
         )
 
 
-async def _check_embeddings(connection: AsyncConnection, dimension: int, model: str | None) -> None:
+async def check_embeddings(connection: AsyncConnection, dimension: int, model: str | None) -> None:
+    """Raise ConfigurationError, as `migrate` does, for a database whose embeddings are not of this model."""
     info = (await connection.execute(select(schema_info))).one()
     if info.next_embedding_dimension == dimension and model in (None, info.next_embedding_model):
         if info.next_ready_at is None and (model is not None or info.embedding_dimension != dimension):
@@ -110,15 +112,18 @@ async def _check_embeddings(connection: AsyncConnection, dimension: int, model: 
             f"the database holds embeddings of {info.embedding_dimension} dimensions, embedding.dimension is "
             f"{dimension}: set it back, choose another database, or make others by `memostream reembed`"
         )
-    if model is None:
-        return
-    if info.embedding_model is None:
-        await connection.execute(update(schema_info).values(embedding_model=model))
-    elif info.embedding_model != model:
+    if None not in (model, info.embedding_model) and info.embedding_model != model:
         raise ConfigurationError(
             f"the database holds embeddings of {info.embedding_model}, embedding.model is {model}, and they "
             "cannot be compared: set it back, choose another database, or make others by `memostream reembed`"
         )
+
+
+async def _note_model(connection: AsyncConnection, dimension: int, model: str | None) -> None:
+    """Of the first worker with embeddings."""
+    of_nobody = (schema_info.c.embedding_model.is_(None), schema_info.c.embedding_dimension == dimension)
+    if model is not None:
+        await connection.execute(update(schema_info).where(*of_nobody).values(embedding_model=model))
 
 
 def _translated(error: BaseException) -> ConfigurationError | RetryLater:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from cli.databases import check_schema
 from cli.reembedding_rules import (
     check_abandon,
     check_finish,
-    check_schema,
     checked_begun,
     checked_target,
     plan_of,
