@@ -9,7 +9,7 @@ import orjson
 
 from schemas import headers as names
 from schemas.envelope import open_value
-from schemas.errors import ConfigurationError, InvalidRecord
+from schemas.errors import ConfigurationError, InvalidRecord, NotFound
 from schemas.headers import Headers
 from schemas.identity import position_blob_id
 from schemas.mapping_fields import CompiledSource
@@ -117,6 +117,16 @@ class Wanted:
             and (self.begin_ms is None or letter.timestamp_ms >= self.begin_ms)
             and (self.end_ms is None or letter.timestamp_ms < self.end_ms)
         )
+
+
+def check_words(wanted: Wanted, letters: Sequence[Letter]) -> None:
+    """Raise NotFound for a reason or a topic that none of the letters has, where there are any."""
+    for name, words, found in (
+        ("reason", wanted.reasons, {letter.reason for letter in letters}),
+        ("topic", wanted.topics, {letter.source.topic for letter in letters}),
+    ):
+        if found and (unknown := words - found):
+            raise NotFound(f"no dead letter has the {name} {min(unknown)}: there are {', '.join(sorted(found))}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from cli.dead_letter_rules import (
     Status,
     Wanted,
     again,
+    check_words,
     newest_letters,
     read_letter,
     status_of,
@@ -57,7 +58,8 @@ class Outcome:
 async def find_letters(settings: Settings, wanted: Wanted, *, with_done: bool = False) -> Found:
     """The newest letter of each record, in the order in which the records were sent; `with_done` those that are done.
 
-    Raises NotFound where a place is named at which no letter lies, RetryLater if the broker or Postgres is away.
+    Raises NotFound where a place is named at which no letter lies, or a reason or topic that none of them has, and
+    RetryLater if the broker or Postgres is away.
     """
     topics = Topics(settings.kafka.topic_prefix)
     sources = {source.topic: compile_source(source) for source in settings.ingest.sources}
@@ -71,6 +73,7 @@ async def find_letters(settings: Settings, wanted: Wanted, *, with_done: bool = 
             ]
         newest = newest_letters(letters)
         _check_places(wanted, letters, newest)
+        check_words(wanted, letters)
         judged = [letter async for letter in _judged(engine, [one for one in newest if wanted.takes(one)])]
     done = Counter[Status](letter.status for letter in judged if letter.status != "open")
     return Found(tuple(one for one in judged if with_done or one.status == "open"), done)

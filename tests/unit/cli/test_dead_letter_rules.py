@@ -13,13 +13,14 @@ from cli.dead_letter_rules import (
     Status,
     Wanted,
     again,
+    check_words,
     newest_letters,
     places_of,
     read_letter,
     status_of,
 )
 from schemas import headers as names
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, NotFound
 from schemas.identity import position_blob_id
 from schemas.mapping_fields import compile_source
 from schemas.windows import Position
@@ -104,6 +105,16 @@ def test_of_the_letters_of_one_record_the_newest_counts_and_knows_how_many_there
         ("0/2", 1, "invalid-record"),
         ("0/4", 2, "too-large"),
     ]
+
+
+def test_a_reason_or_a_topic_that_no_letter_has_is_refused_with_those_that_there_are() -> None:
+    letters = [letter(reason="too-large"), letter(reason="invalid-json", offset=1)]
+    check_words(Wanted(reasons=frozenset({"too-large"}), topics=frozenset({"chat-messages"})), letters)
+    check_words(Wanted(reasons=frozenset({"typo"})), [])
+    with pytest.raises(NotFound, match="no dead letter has the reason typo: there are invalid-json, too-large"):
+        check_words(Wanted(reasons=frozenset({"too-large", "typo"})), letters)
+    with pytest.raises(NotFound, match="no dead letter has the topic tickets: there are chat-messages"):
+        check_words(Wanted(topics=frozenset({"tickets"})), letters)
 
 
 def test_it_is_sent_again_as_it_came_and_says_where_it_came_from() -> None:
