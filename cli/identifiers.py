@@ -13,3 +13,9 @@ def check_ids(user_id: str | None, project_id: str | None, *, user_option: str =
                 check(value)
         except ValueError as error:
             raise ConfigurationError(f"{option}: {error}") from error
+
+
+def named(project_id: str | None, user_id: str | None) -> str:
+    """For a message: the user or the project that somebody asked for, of which at least one is given."""
+    words = [f"{kind} {name}" for kind, name in (("user", user_id), ("project", project_id)) if name is not None]
+    return " in ".join(words)

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cli.databases import open_database
+from cli.identifiers import named
 from cli.progress import counting
 from cli.promotion_rules import check_extractor, check_made, check_worked_for
 from cli.scanning import topic_scanner
@@ -124,8 +125,8 @@ class _Promotion:
         shadow = self._shadow
         async with self._engine.connect() as connection:
             open_count, already = await count_users(connection, shadow.generation, wanted.project_id, wanted.user_id)
-        if wanted.user_id is not None and not open_count + already:
-            raise NotFound(f"shadow {shadow.name} has nothing of user {wanted.user_id} in project {wanted.project_id}")
+        if not wanted.is_all and not open_count + already:
+            raise NotFound(f"shadow {shadow.name} has nothing of {named(wanted.project_id, wanted.user_id)}")
         report = PromotionReport(shadow.name, execute, shadow.state, already=already)
         if shadow.state == "promoted":
             return report

@@ -35,7 +35,7 @@ from streams.clients import producer
 from streams.clients import translated as from_kafka
 from streams.rate import Rate
 from streams.raw_records import RawRecord, origin_of, with_origin
-from streams.topics import HEADER_ROOM_BYTES, Topics
+from streams.topics import HEADER_ROOM_BYTES, Topics, check_partitions
 from streams.windowing import WindowPolicy
 
 BATCH: Final = 200
@@ -89,10 +89,12 @@ async def make_plan(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> 
     """Look what of the range is in no stage. Sends nothing.
 
     About 100 bytes of memory for each record that is missing. Raises ConfigurationError as `offsets_of` does,
-    NotFound where nothing in it is of whom it is limited to, and RetryLater if the broker or Postgres is away.
+    and where topics do not fit together, NotFound where nothing in it is of whom it is limited to, and RetryLater if
+    the broker or Postgres is away.
     """
     topics = Topics(settings.kafka.topic_prefix)
     async with open_database(settings.storage, STATEMENT_S) as engine:
+        await check_partitions(settings.kafka, settings.buffer)
         with from_postgres("replaying"):
             async with topic_scanner(settings.kafka) as scanner:
                 sources = Sources(settings, topics, scanner, engine)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.audit import DecodedRecord, account
 from cli.audit_checks import Sources
+from cli.identifiers import named
 from cli.replay_range import Offsets, ReplayRange
 from schemas.errors import NotFound
 from schemas.windows import Position, Unit, Window, WindowCommand, decode_window
@@ -135,14 +136,15 @@ async def _judge(
 
 def check_found(found: Found, wanted: ReplayRange) -> None:
     """Raises NotFound where the range holds nothing at all of the user or the project that it is limited to."""
-    if wanted.is_everybody or found.counts.total() or found.places:
-        return
-    whose = [
-        f"{kind} {name}"
-        for kind, name in (("user", wanted.user_id), ("project", wanted.project_id))
-        if name is not None
-    ]
-    raise NotFound(f"the range holds nothing of {' in '.join(whose)}: check the ids, or begin earlier")
+    if not (wanted.is_everybody or found.counts.total() or found.places):
+        raise nothing_of(wanted)
+
+
+def nothing_of(wanted: ReplayRange) -> NotFound:
+    """What to say of a range that holds nothing of whom it is limited to."""
+    return NotFound(
+        f"the range holds nothing of {named(wanted.project_id, wanted.user_id)}: check the ids, or begin earlier"
+    )
 
 
 def outcome_of_window(

@@ -15,6 +15,7 @@ from cli.console import note
 from cli.databases import open_database
 from cli.progress import counting
 from cli.replay_costs import Expected, WindowCount, averaged, expected
+from cli.replay_finding import nothing_of
 from cli.replay_range import Offsets, ReplayRange, offsets_of
 from cli.scanning import topic_scanner
 from cli.up import work
@@ -38,7 +39,7 @@ from streams.raw_records import RawRecord, origin_of
 from streams.shadow_running import RunningShadow, topics_of, user_filter
 from streams.shadow_topics import shadow_declarations
 from streams.stopping import Parts
-from streams.topics import Topics, ensure_declared
+from streams.topics import Topics, check_partitions, ensure_declared
 from streams.windowing import WindowPolicy
 
 # Its buffer is loaded from its changelog, so that nothing of it is left on a disk.
@@ -60,9 +61,14 @@ class ShadowPlan:
 
 
 async def plan_shadow(settings: Settings, wanted: ReplayRange, *, quiet: bool) -> ShadowPlan:
-    """Read the range and count. Raises ConfigurationError as `offsets_of` does, and RetryLater."""
+    """Read the range and count.
+
+    Raises ConfigurationError as `offsets_of` does, and where topics do not fit together, NotFound where nothing in it
+    is of whom it is limited to, and RetryLater if the broker or Postgres is away.
+    """
     topics = Topics(settings.kafka.topic_prefix)
     count = WindowCount(WindowPolicy.from_settings(settings.buffer), token_counter(settings.buffer.tokenizer, note))
+    await check_partitions(settings.kafka, settings.buffer)
     async with topic_scanner(settings.kafka) as scanner:
         offsets = await offsets_of(scanner, wanted)
         is_windows = wanted.topic == topics.extraction_windows
@@ -71,6 +77,8 @@ async def plan_shadow(settings: Settings, wanted: ReplayRange, *, quiet: bool) -
                 for record in records:
                     _count(RawRecord.of(record), wanted, count, is_windows=is_windows)
                 advance(len(records))
+    if not count.users and not wanted.is_everybody:
+        raise nothing_of(wanted)
     async with _engine(settings) as engine, engine.connect() as connection:
         spent = await total_usage(connection, averaged(wanted.project_id, datetime.now(UTC)))
     return ShadowPlan(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cli.databases import open_database
+from cli.identifiers import named
 from cli.shadow_diff_rules import UserDiff, diff_of
 from cli.shadows import named_shadow
 from schemas.errors import NotFound
@@ -31,7 +32,7 @@ class Comparison:
     async def users(self, project_id: str | None, user_id: str | None) -> AsyncIterator[UserDiff]:
         """Users who are not promoted, in the order of their ids, each as of one moment.
 
-        Raises NotFound where a user is named whom the shadow does not know, or who is promoted.
+        Raises NotFound where a user or a project is named of whom there is nobody.
         """
         is_there = False
         generation = self.shadow.generation
@@ -41,8 +42,10 @@ class Comparison:
                 await self.connection.rollback()
                 sides = await read_both(self.connection, *user, generation)
                 yield diff_of(*user, sides)
-        if user_id is not None and not is_there:
-            raise NotFound(f"the shadow {self.shadow.name} knows no user {user_id} who is not promoted")
+        if not is_there and (user_id is not None or project_id is not None):
+            raise NotFound(
+                f"shadow {self.shadow.name} has nothing of {named(project_id, user_id)} that is not promoted"
+            )
 
 
 @asynccontextmanager

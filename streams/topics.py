@@ -151,14 +151,20 @@ async def ensure_declared(kafka: KafkaSettings, declared: Sequence[TopicDeclarat
             existing = await partition_counts(client, [topic.name for topic in declared])
             # A team may have made chat-messages before us: its own count rules then.
             counts = shared_counts(declared, existing)
-            if (misfit := differing_counts(counts)) is not None:
-                raise ConfigurationError(f"{misfit.found}. {misfit.fix}")
+            _check_counts(counts)
             await _check_settings(client, [topic for topic in declared if topic.name in existing])
             missing = missing_topics(kafka, declared, existing)
             if not missing or await _create(client, missing):
                 return counts
             await asyncio.sleep(LOOK_AGAIN_S)
     raise RetryLater("Kafka: topics exist that the broker does not show yet; start again")
+
+
+async def check_partitions(kafka: KafkaSettings, buffer: BufferSettings) -> None:
+    """Raise ConfigurationError, as `ensure_topics` does, where counts of partitions differ; creates nothing."""
+    declared = declarations(kafka, buffer)
+    async with admin(kafka) as client:
+        _check_counts(shared_counts(declared, await partition_counts(client, [topic.name for topic in declared])))
 
 
 def missing_topics(
@@ -193,6 +199,11 @@ async def refused_creations(client: AIOKafkaAdminClient, topics: list[NewTopic])
 def shared_counts(declared: Iterable[TopicDeclaration], existing: Mapping[str, int]) -> dict[str, int]:
     """Partition counts of the existing topics that must all have the same."""
     return {topic.name: existing[topic.name] for topic in declared if topic.co_partitioned and topic.name in existing}
+
+
+def _check_counts(counts: Mapping[str, int]) -> None:
+    if (misfit := differing_counts(counts)) is not None:
+        raise ConfigurationError(f"{misfit.found}. {misfit.fix}")
 
 
 def differing_counts(counts: Mapping[str, int]) -> Misfit | None:

@@ -101,9 +101,11 @@ def diff(
     import asyncio
 
     from cli.addresses import settings_of
+    from cli.identifiers import check_ids
     from cli.shadow_diff import comparing
     from cli.shadow_diff_view import print_json_lines, print_report
 
+    check_ids(user, project)
     settings = settings_of(Place(config, data_dir, verbose))
 
     async def compare() -> None:
@@ -133,12 +135,14 @@ def promote(
     import asyncio
 
     from cli.addresses import settings_of
+    from cli.identifiers import check_ids
     from cli.promoting import Wanted
     from cli.promoting import promote as promote_shadow
     from cli.promotion_view import print_report
     from schemas.records import DEFAULT_PROJECT_ID
     from streams.shadow_topics import check_name
 
+    check_ids(user, project)
     settings = settings_of(Place(config, data_dir, verbose))
     wanted = Wanted(DEFAULT_PROJECT_ID if user is not None and project is None else project, user)
     report = asyncio.run(promote_shadow(settings, check_name(name), wanted, execute=execute, quiet=json))

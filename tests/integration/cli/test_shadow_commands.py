@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka.admin import NewPartitions
 from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,7 +16,7 @@ from storage.shadow_tables import shadows
 from storage.tables import profiles
 from streams.clients import admin, consumer, producer
 from streams.discarding import delete_topics
-from streams.topics import Topics, ensure_topics
+from streams.topics import Topics, ensure_topics, partition_for
 from tests.integration.storage.builders import application, change, remember, unit, update, window
 from tests.integration.storage.shadow_rows import apply_in_shadow
 from tests.support.command_line import CommandLine
@@ -83,7 +84,11 @@ async def test_a_shadow_is_looked_at_compared_and_removed_without_a_trace(
     report = shell.call("replay", "diff", "better", "--user", "ann").stdout
     assert "Hooli" in report
     assert "default/ann" in report
-    assert "knows no user" in shell.call("replay", "diff", "better", "--user", "zoe", fails=True).stderr
+    assert "has nothing of user zoe" in shell.call("replay", "diff", "better", "--user", "zoe", fails=True).stderr
+
+    assert (
+        "has nothing of project typo" in shell.call("replay", "diff", "better", "--project", "typo", fails=True).stderr
+    )
 
     group = f"{settings.kafka.topic_prefix}memostream-shadow-better-buffer"
     async with consumer(settings.kafka, topics.chat_messages, group_id=group) as member:
@@ -104,6 +109,28 @@ async def test_a_shadow_is_looked_at_compared_and_removed_without_a_trace(
         assert await connection.scalar(select(func.count()).select_from(shadows)) == 0
         assert list((await connection.scalars(select(profiles.c.content))).all()) == ["Acme"]
     assert "there is no shadow better" in shell.call("replay", "discard", "better", "--execute", fails=True).stderr
+
+
+async def test_a_shadow_of_nobody_or_on_topics_that_do_not_fit_is_not_made(
+    shell: CommandLine, settings: Settings, engine: AsyncEngine
+) -> None:
+    run = ("replay", "run", "--into", "shadow", "--shadow", "b", "--to-earliest", "--execute")
+    before = await names_in_kafka(settings)
+    count = settings.kafka.partitions
+    beside_ann = partition_for(b"ann", count)
+    stranger = next(name for name in map(str, range(99)) if partition_for(name.encode(), count) == beside_ann)
+    refused = shell.call(*run, "--user", stranger, fails=True).stderr
+    assert f"the range holds nothing of user {stranger}: check the ids" in refused
+    async with admin(settings.kafka) as client:
+        windows = Topics(settings.kafka.topic_prefix).extraction_windows
+        await client.create_partitions({windows: NewPartitions(total_count=9)})
+    refused = shell.call(*run, fails=True).stderr
+    assert "must have the same number of partitions" in refused
+    assert "extraction-windows has 9" in refused
+    assert "must have the same number" in shell.call("replay", "plan", "--to-earliest", fails=True).stderr
+    assert await names_in_kafka(settings) == before
+    async with engine.connect() as connection:
+        assert await connection.scalar(select(func.count()).select_from(shadows)) == 0
 
 
 async def test_a_shadow_that_is_made_from_live_windows_leaves_their_topic_alone(

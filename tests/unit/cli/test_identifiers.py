@@ -14,6 +14,8 @@ LONG = "u" * 256
     [
         (("replay", "plan", "--to-earliest", "--user", ""), "--user: must be 1 to 255 bytes long, is 0"),
         (("replay", "run", "--to-earliest", "--project", "a/b"), "--project: must not hold a slash"),
+        (("replay", "diff", "b", "--user", ""), "--user: must be 1 to 255 bytes long, is 0"),
+        (("replay", "promote", "b", "--project", ""), "--project: must be 1 to 255 bytes long, is 0"),
         (("dead-letters", "list", "--user", LONG), "--user: must be 1 to 255 bytes long, is 256"),
         (("dead-letters", "drop", "--project", "a/b"), "--project: must not hold a slash"),
         (("publish-snapshot", "--user", ""), "--user: must be 1 to 255 bytes long, is 0"),
