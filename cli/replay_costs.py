@@ -108,3 +108,12 @@ def check_cost(cost: Expected, max_cost: Decimal | None, currency: str) -> None:
             f"--max-cost: this will cost about {cost.cost:.2f} {currency}, more than {max_cost:.2f}; "
             "replay a shorter range, or allow more"
         )
+
+
+def check_spent(spent: Decimal, max_cost: Decimal, currency: str) -> None:
+    """Raises ConfigurationError for a limit that a shadow has reached already, at which its workers only wait."""
+    if spent >= max_cost:
+        raise ConfigurationError(
+            f"--max-cost: the shadow has cost {spent:.2f} {currency} already, and would stop at {max_cost:.2f}: allow "
+            "more, or stop its workers to spend no more"
+        )

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from cli.console import note
 from cli.databases import open_database
 from cli.progress import counting
-from cli.replay_costs import Expected, WindowCount, averaged, expected
+from cli.replay_costs import Expected, WindowCount, averaged, check_spent, expected
 from cli.replay_finding import nothing_of
 from cli.replay_range import Offsets, ReplayRange, offsets_of
 from cli.scanning import topic_scanner
@@ -31,7 +31,7 @@ from schemas.windows import Window, decode_window
 from storage.errors import translated as from_postgres
 from storage.migrate import check_embeddings
 from storage.shadows import NewShadow, Shadow, Source, create_shadow, read_shadow, set_max_cost, set_state
-from storage.usage import total_usage
+from storage.usage import shadow_cost, total_usage
 from streams.blob_records import unit_of
 from streams.buffer_codec import encode_entry
 from streams.clients import consumer, translated
@@ -139,8 +139,9 @@ async def make_shadow(settings: Settings, name: str, plan: ShadowPlan, max_cost:
 
 
 async def allow_cost(settings: Settings, shadow: Shadow, max_cost: Decimal) -> None:
-    """Let a shadow cost so much in all."""
+    """Let a shadow cost so much in all; raises ConfigurationError where it has cost that already."""
     async with _engine(settings) as engine, engine.begin() as connection:
+        check_spent(await shadow_cost(connection, shadow.generation), max_cost, settings.prices.currency)
         await set_max_cost(connection, shadow.generation, max_cost)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import typer
 
 from cli.console import note
-from cli.replay_costs import check_cost
+from cli.replay_costs import check_cost, check_spent
 from cli.replay_range import ReplayRange
 from cli.replay_shadow import allow_cost, find_shadow, identity_of, make_shadow, plan_shadow, work_for
 from cli.replay_shadow_view import print_shadow_plan
@@ -64,7 +64,9 @@ def _made(
     as_json: bool,
 ) -> Shadow | None:
     if wanted is None:
-        raise ConfigurationError(f"there is no shadow {name} yet: say where its range begins, as with --to-earliest")
+        raise ConfigurationError(f"shadow {name} is not made yet: say where its range begins, as with --to-earliest")
+    if max_cost is not None:
+        check_spent(Decimal(0), max_cost, settings.prices.currency)
     plan = asyncio.run(plan_shadow(settings, wanted(), quiet=as_json))
     check_cost(plan.expected, max_cost, settings.prices.currency)
     shadow = asyncio.run(make_shadow(settings, name, plan, max_cost)) if execute else None

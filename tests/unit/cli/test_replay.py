@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from cli.replay import runs_of
-from cli.replay_costs import Expected, WindowCount, check_cost, expected
+from cli.replay_costs import Expected, WindowCount, check_cost, check_spent, expected
 from cli.replay_finding import Found, LostForgets, check_found, outcome_of_window
 from cli.replay_range import Bound, ReplayRange, beginning, chosen_partitions, ending, topic_of
 from schemas.errors import ConfigurationError, NotFound
@@ -170,6 +170,14 @@ def test_a_cost_above_the_limit_is_refused_with_both_numbers() -> None:
     check_cost(found, Decimal("1.5"), "USD")
     with pytest.raises(ConfigurationError, match=r"about 1\.50 USD, more than 1\.49"):
         check_cost(found, Decimal("1.49"), "USD")
+
+
+def test_a_limit_that_a_shadow_has_reached_already_is_refused() -> None:
+    check_spent(Decimal("1.49"), Decimal("1.5"), "USD")
+    with pytest.raises(ConfigurationError, match=r"has cost 1\.50 USD already, and would stop at 1\.50: allow more"):
+        check_spent(Decimal("1.5"), Decimal("1.5"), "USD")
+    with pytest.raises(ConfigurationError, match="allow more"):
+        check_spent(Decimal(0), Decimal(0), "USD")
 
 
 def row(blob_id: str, state: UnitState, *, message_index: int = -1) -> RecordedUnit:
