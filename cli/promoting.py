@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -29,7 +30,7 @@ from storage.promotion import Promoter, PromotionResult, promote_user
 from storage.promotion_coverage import Barrier, Later, Left, LeftReason
 from storage.promotion_reading import count_users
 from storage.shadow_comparing import unpromoted_pages
-from storage.shadows import Shadow, State, set_state
+from storage.shadows import Shadow, State, deciding, set_state
 from storage.user_listing import PAGE_USERS, UserKey
 from storage.workers import extraction_workers
 
@@ -80,7 +81,11 @@ async def promote(settings: Settings, name: str, wanted: Wanted, *, execute: boo
     """
     extractor = create_extractor(settings)
     try:
-        async with open_database(settings.storage) as engine:
+        prefix = settings.kafka.topic_prefix
+        async with (
+            open_database(settings.storage) as engine,
+            deciding(engine, prefix, name) if execute else nullcontext(),
+        ):
             with translated("promoting a shadow"):
                 shadow = await _find(engine, settings, name, extractor)
                 async with topic_scanner(settings.kafka) as scanner:

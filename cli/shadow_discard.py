@@ -1,6 +1,7 @@
 """Removes a shadow: its groups, topics and rows, its name last, so that another call goes on where one ended."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,7 +15,7 @@ from schemas.settings import Settings
 from storage.errors import translated
 from storage.shadow_counts import ShadowCounts, count_shadow
 from storage.shadow_discarding import discard_shadow, discard_users
-from storage.shadows import Shadow
+from storage.shadows import Shadow, deciding
 from streams.clients import admin
 from streams.discarding import delete_groups, delete_topics, existing_groups
 from streams.inspection import read_groups
@@ -55,13 +56,18 @@ async def discard(
 ) -> Discard:
     """Remove all that a shadow has, without `execute` only say what that is. Memory that was promoted stays.
 
-    Raises NotFound for a name that is not there, ConfigurationError as `check_may_go` does, and RetryLater if the
-    broker or Postgres is away. Stopped half-way, it is called again, and goes on.
+    Raises NotFound for a name that is not there, ConfigurationError as `check_may_go` does, Conflict beside a
+    promotion or another discard, and RetryLater if the broker or Postgres is away. Stopped half-way, it is called
+    again, and goes on.
     """
-    async with open_database(settings.storage) as engine:
+    prefix = settings.kafka.topic_prefix
+    async with (
+        open_database(settings.storage) as engine,
+        deciding(engine, prefix, name) if execute else nullcontext(),
+    ):
         with translated("discarding a shadow"):
             async with engine.connect() as connection:
-                shadow = await named_shadow(connection, settings.kafka.topic_prefix, name)
+                shadow = await named_shadow(connection, prefix, name)
                 counts = await count_shadow(connection, shadow.generation)
             topics = topics_of(shadow)
             async with admin(settings.kafka) as client:

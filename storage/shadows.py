@@ -1,18 +1,22 @@
 """Shadows: what is known of each, and the lock under which one's memory of a user is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from sqlalchemy import BindParameter, Row, bindparam, select, update
+from sqlalchemy import BindParameter, Row, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from schemas.errors import Conflict
 from schemas.headers import BLOB_ID
 from schemas.memory import ExtractorIdentity
 from storage.compiled import Compiled, insert_of
+from storage.errors import CONNECTION_ERRORS, translated
 from storage.ledger import LedgerRow
 from storage.locking import LockedUser, lock_name
 from storage.outbox import OutboxRow
@@ -223,6 +227,28 @@ def add_shadow_letters(writes: Writes, generation: int, rows: Sequence[OutboxRow
             for row in rows
         ),
     )
+
+
+@asynccontextmanager
+async def deciding(engine: AsyncEngine, topic_prefix: str, name: str) -> AsyncIterator[None]:
+    """While the block runs, nobody else promotes or discards the shadow of that name; raises Conflict where somebody
+    does.
+
+    Postgres forgets it with the connection, so also when the process is killed.
+    """
+    key = func.hashtextextended(f"shadow {topic_prefix}/{name}", 0)
+    async with engine.connect() as connection:
+        session = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        with translated("looking who works on a shadow"):
+            is_alone = await session.scalar(select(func.pg_try_advisory_lock(key)))
+        if not is_alone:
+            raise Conflict(f"shadow {name} is being promoted or discarded by another process: wait for it, or stop it")
+        try:
+            yield
+        finally:
+            # Where the connection was lost, so was its lock.
+            with suppress(SQLAlchemyError, *CONNECTION_ERRORS):
+                await session.execute(select(func.pg_advisory_unlock(key)))
 
 
 def _to_json(offsets: Mapping[int, int]) -> dict[str, int]:

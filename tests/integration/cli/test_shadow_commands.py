@@ -13,6 +13,7 @@ from cli.replay_shadow import make_shadow, plan_shadow
 from schemas.settings import Settings, StorageSettings
 from storage.database import create_engine
 from storage.shadow_tables import shadows
+from storage.shadows import deciding
 from storage.tables import profiles
 from streams.clients import admin, consumer, producer
 from streams.discarding import delete_topics
@@ -97,6 +98,10 @@ async def test_a_shadow_is_looked_at_compared_and_removed_without_a_trace(
         refused = shell.call("replay", "discard", "better", "--execute", fails=True)
         assert "running on 1 workers: stop them first" in refused.stderr
 
+    async with deciding(engine, settings.kafka.topic_prefix, "better"):
+        for command in ("promote", "discard"):
+            refused = shell.call("replay", command, "better", "--execute", fails=True)
+            assert "is being promoted or discarded by another process" in refused.stderr
     assert shell.document("replay", "discard", "better")["executed"] is False
     assert await names_in_kafka(settings) > before
     # As if it had been stopped before it came to the rows.
