@@ -36,7 +36,7 @@ class StorageSettings(Section):
 class RelaySettings(Section):
     """The relay, which publishes what the outbox table holds."""
 
-    shards: PositiveInt = Field(8, description="Of users; how many relays may publish side by side.")
+    shards: PositiveInt = Field(4, description="Of users; how many relays may publish side by side.")
     lease_s: PositiveFloat = Field(
         10.0, description="A relay that is killed or frozen loses its shards after this long."
     )
