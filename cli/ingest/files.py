@@ -4,7 +4,7 @@ import gzip
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, cast, get_args
@@ -21,6 +21,8 @@ FILE_FORMATS: Final = get_args(FileFormat)
 # A line becomes one document in memory; a conversation of years has a few megabytes.
 MAX_LINE_BYTES: Final = 64 * (1 << 20)
 BUFFER_BYTES: Final = 1 << 18
+# As deep as a line of JSON may be.
+MAX_DEPTH: Final = 1024
 STDIN: Final = "-"
 COMPRESSED: Final = ".gz"
 _BY_SUFFIX: Final[dict[str, FileFormat]] = {
@@ -179,13 +181,30 @@ def _lines(name: str, file: BinaryIO) -> Iterator[Document | Unreadable]:
 def _items(name: str, file: BinaryIO) -> Iterator[Document]:
     number = 0
     try:
-        for value in ijson.items(file, "item", use_float=True):
+        for value in ijson.items(ijson.parse(_shallow(ijson.basic_parse(file, use_float=True))), "item"):
             number += 1
             yield Document(f"{name}[{number}]", number, value)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{name} is no JSON behind item {number}, so the rest of it is not read; get a whole copy of it"
         ) from error
+    except RecursionError as error:
+        raise ConfigurationError(
+            f"{name} is nested deeper than {MAX_DEPTH} levels behind item {number}, so the rest of it is not read"
+        ) from error
+
+
+def _shallow(events: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Raise RecursionError for what is nested so deep that ijson would take minutes to name its place."""
+    depth = 0
+    for event in events:
+        if event[0] in ("start_map", "start_array"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RecursionError
+        elif event[0] in ("end_map", "end_array"):
+            depth -= 1
+        yield event
 
 
 def _placed(name: str, found: Iterator[tuple[int, dict[str, Any] | InvalidRecord]]) -> Iterator[Document | Unreadable]:

@@ -71,6 +71,12 @@ def test_an_array_that_breaks_off_says_behind_which_item(tmp_path: Path) -> None
         found_in(written(tmp_path / "a.json", b'[{"x": 1}, {"x": 2}, {"x"'))
 
 
+def test_an_array_that_is_nested_too_deep_is_refused_at_once(tmp_path: Path) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    with pytest.raises(ConfigurationError, match="nested deeper than 1024 levels behind item 1"):
+        found_in(written(tmp_path / "a.json", b'[{"x": 1}, ' + deep + b"]"))
+
+
 def test_rows_are_objects_and_an_empty_cell_is_nothing(tmp_path: Path) -> None:
     file = written(tmp_path / "a.csv", b'\xef\xbb\xbfuser, text\r\nann,"one\r\ntwo"\r\n\r\nbob,\r\n')
     assert found_in(file) == [(":2", {"user": "ann", "text": "one\r\ntwo"}), (":5", {"user": "bob", "text": None})]
