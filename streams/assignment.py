@@ -12,6 +12,7 @@ from faust.tables.recovery import RebalanceAgain, ServiceStopped
 from faust.types import TP
 from mode import Service
 
+from streams.clients import is_cancelled
 from streams.ownership import PartitionOwners
 from streams.recovery import PatientRecovery, tables_with
 
@@ -60,8 +61,13 @@ class OwnershipLoader(PatientRecovery):
                 await self._resume_streams(generation_id=generation)
             except (RebalanceAgain, IllegalStateError):
                 continue
-            except (ServiceStopped, asyncio.CancelledError):
+            except ServiceStopped:
                 break
+            except asyncio.CancelledError as error:
+                if is_cancelled():
+                    break
+                # Faust would take it for the end of this task: the partitions would stay, and be read by nobody.
+                raise RuntimeError("opening partitions was cancelled by what it waited for") from error
 
 
 def owner_tables(owners: PartitionOwners, topics: Iterable[str]) -> type[TableManager]:

@@ -100,11 +100,29 @@ async def _started(client: Client) -> AsyncIterator[Client]:
     try:
         with translated("connecting"):
             await client.start()
-        # aiokafka waits for its tasks when it stops, and one that was cancelled before it ran would cancel us.
-        await asyncio.sleep(0)
         yield client
     finally:
+        await stop_client(client)
+
+
+async def stop_client(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stop it, and close its connections whatever becomes of its tasks.
+
+    aiokafka cancels its tasks and waits for them, and one that had not begun yet would cancel us.
+    """
+    try:
         await client.stop()
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        connections = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001
+        await connections.close()
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancels the task that runs, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def retrieved(delivery: "asyncio.Future[RecordMetadata]") -> "asyncio.Future[RecordMetadata]":
@@ -131,9 +149,16 @@ def position_of(metadata: RecordMetadata, sent_ms: int) -> Position:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Kafka's errors as ours: fenced is LeaseLost, access is ConfigurationError, what may pass is RetryLater."""
+    """Kafka's errors as ours: fenced is LeaseLost, access is ConfigurationError, what may pass is RetryLater.
+
+    So is a cancellation that nobody has asked for, which is how aiokafka tells that a client has ended within.
+    """
     try:
         yield
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        raise RetryLater(f"Kafka, {what}: the client has ended") from error
     except ProducerFenced as error:
         raise LeaseLost(f"Kafka, {what}: another producer has taken over") from error
     except (AuthenticationFailedError, TopicAuthorizationFailedError) as error:

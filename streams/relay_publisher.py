@@ -23,7 +23,7 @@ from aiokafka.structs import RecordMetadata
 from schemas.errors import ConfigurationError, MemostreamError, RetryLater
 from schemas.settings import KafkaSettings
 from storage.outbox import AggregateType, OutboxRow
-from streams.clients import new_producer, retrieved, translated
+from streams.clients import new_producer, retrieved, stop_client, translated
 from streams.topics import Topics
 
 # For `translated` to tell apart.
@@ -70,7 +70,7 @@ class ShardPublisher:
 
     async def close(self) -> None:
         """Stop the producer; the broker or the next owner aborts what is open."""
-        await self._producer.stop()
+        await stop_client(self._producer)
 
     async def _send_all(self, rows: Sequence[OutboxRow]) -> None:
         sent: list[asyncio.Future[RecordMetadata]] = []

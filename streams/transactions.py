@@ -23,7 +23,7 @@ from aiokafka.structs import RecordMetadata
 from schemas.errors import RetryLater
 from schemas.headers import Headers
 from schemas.settings import KafkaSettings
-from streams.clients import new_producer, retrieved, translated
+from streams.clients import new_producer, retrieved, stop_client, translated
 from streams.raw_records import Outgoing
 from streams.topics import Topics, partition_for
 
@@ -62,7 +62,7 @@ class PartitionTransactions:
 
     async def close(self) -> None:
         """Stop the producer; a transaction still open is aborted by the broker or by the next owner."""
-        await self._producer.stop()
+        await stop_client(self._producer)
 
     async def commit(
         self,
