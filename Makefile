@@ -51,7 +51,7 @@ check: $(DEV) ## Lint, formatting, types and import contracts
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV) ## All tests; ARGS="tests/unit -k window" narrows them
 	$(if $(ARGS),,-@$(BIN)/python -m tests.support.broker_cache)
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder tests)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 3 --dist loadfile --no-loadscope-reorder tests)
 
 .PHONY: chaos
 chaos: $(DEV) ## Attack the whole system: kills, freezes, broken brokers and models; ARGS="--records 20000 --faults 10"
