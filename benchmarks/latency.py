@@ -83,7 +83,6 @@ async def _measure_all(options: argparse.Namespace) -> None:
 async def measure_alone(addresses: EmbeddedAddresses, count: int) -> Latency:
     """One user after the other; the model takes no time."""
     async with _running(addresses, "alone-", 0.0) as stream:
-        await stream.took([f"warm-up-{number}" for number in range(WARM_UP)])
         took = [seconds for number in range(count) for seconds in await stream.took([f"user-{number}"])]
     return _latency("one window after the other", 0.0, 1, took)
 
@@ -92,7 +91,6 @@ async def measure_at_once(addresses: EmbeddedAddresses, users: Sequence[int]) ->
     """Users whose windows close at the same moment, then windows of one user; model and embedder take a second."""
     found = []
     async with _running(addresses, "at-once-", CALL_S) as stream:
-        await stream.took([f"warm-up-{number}" for number in range(WARM_UP)])
         for count in users:
             took = await stream.took([f"user-{count}-{number}" for number in range(count)])
             found.append(_latency("users at once", CALL_S, count, took))
@@ -168,7 +166,9 @@ async def _running(addresses: EmbeddedAddresses, topic_prefix: str, call_s: floa
         producer(settings.kafka) as client,
         consumer(settings.kafka, topics.event_updated, fetch_max_wait_ms=50) as reader,
     ):
-        yield Stream(topics.chat_messages, client, reader)
+        stream = Stream(topics.chat_messages, client, reader)
+        await stream.took([f"warm-up-{number}" for number in range(WARM_UP)])
+        yield stream
 
 
 def _latency(name: str, call_s: float, users: int, took: Sequence[float]) -> Latency:

@@ -15,7 +15,7 @@ from schemas.memory import EmbeddingModel, ExtractorIdentity, MemoryUpdate, Quot
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
 from storage.ledger import LedgerRow, UnitCounts, add_ledger, record_ledger, window_row
-from storage.locking import LockedUser, count_on, lock_user
+from storage.locking import OWNER, LockedUser, count_on, lock_user
 from storage.outbox import add_rows
 from storage.outgoing import Outgoing, change_source
 from storage.profile_writing import add_changes, decide_changes, read_rows, remove_entries
@@ -29,12 +29,11 @@ from storage.usage import Attempt, add_usage, record_usage
 from storage.vector_columns import VECTORS, VectorColumn, placed, vector_column
 from storage.writes import RowsOf, Writes
 
-_OWNER: Final = ("project_id", "user_id", "generation")
 _SAID: Final = ("message_ids", "occurred_at", "recorded_at", *VECTORS, "session_ids")
 _EVENTS: Final = RowsOf(
-    events, *_OWNER, *_SAID, "event_id", "summary", "tags", "profile_delta", "revision", "window_ids", "extractor"
+    events, *OWNER, *_SAID, "event_id", "summary", "tags", "profile_delta", "revision", "window_ids", "extractor"
 )
-_GISTS: Final = RowsOf(gists, *_OWNER, *_SAID, "gist_id", "event_id", "number", "text", "quotes")
+_GISTS: Final = RowsOf(gists, *OWNER, *_SAID, "gist_id", "event_id", "number", "text", "quotes")
 
 
 class ProfileMoved(Conflict):

@@ -9,19 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
-import orjson
-from sqlalchemy import ClauseElement, Table, bindparam, select, text
+from sqlalchemy import ClauseElement, select, text
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.dialects.postgresql.dml import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-
-def _to_json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-_DIALECT: Final = dialects.PGDialect_asyncpg(json_serializer=_to_json)  # type: ignore[no-untyped-call]
+_DIALECT: Final = dialects.PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _BEGIN: Final = select(text("1"))
 
 # As asyncpg returns it: by name or number.
@@ -88,8 +80,3 @@ async def _begin(connection: AsyncConnection, adapter: Any) -> None:
             raise
     else:
         await connection.execute(_BEGIN)
-
-
-def insert_of(table: Table, *names: str) -> Insert:
-    """An insert of these columns, whose values are given by their names; other columns take their defaults."""
-    return upsert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})

@@ -1,7 +1,7 @@
 """A user's whole memory out of Postgres, as one document."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from sqlalchemy import Select, Table, select
@@ -19,11 +19,10 @@ from schemas.export import (
     UserExport,
 )
 from storage.columns import without_search
+from storage.locking import OWNER
 from storage.reading import recorded_unit
 from storage.tables import blobs, edit_history, events, gists, profile_history, profiles, units, user_statuses, users
 from storage.units import WHOLE
-
-_OWNER: Final = ("project_id", "user_id", "generation")
 
 
 async def read_export(
@@ -102,7 +101,7 @@ def _edits(project_id: str, user_id: str, generation: int) -> Select[Any]:
 
 async def _rows(connection: AsyncConnection, query: Select[Any], *, owned: bool = False) -> list[dict[str, Any]]:
     rows = [dict(row) for row in (await connection.execute(query)).mappings()]
-    return rows if owned else [_without(row, *_OWNER) for row in rows]
+    return rows if owned else [_without(row, *OWNER) for row in rows]
 
 
 def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:

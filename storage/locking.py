@@ -13,6 +13,8 @@ from storage.compiled import Compiled
 from storage.reading import user_hash
 from storage.tables import forgotten_users, users
 
+# Columns that the rows of one memory of a user have in common, with the values of `LockedUser.owner`.
+OWNER: Final = ("project_id", "user_id", "generation")
 # Each try is lost only to a forget of the same user that commits in between.
 _TRIES: Final = 5
 

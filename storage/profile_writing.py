@@ -13,7 +13,7 @@ from schemas.changes import ProfileEntry
 from schemas.memory import ChangeOp, Embedding, SlotChange, slot_text
 from storage.columns import without_search
 from storage.compiled import Compiled, Record
-from storage.locking import LockedUser
+from storage.locking import OWNER, LockedUser
 from storage.tables import profile_history, profiles
 from storage.text import quotes_to_json, rfc3339
 from storage.vector_columns import IN_USE, VECTORS, VectorColumn, placed
@@ -25,23 +25,22 @@ MAX_WINDOW_IDS: Final = 100
 
 T = TypeVar("T")
 
-_OWNER: Final = ("project_id", "user_id", "generation")
 # What an upsert sets anew.
 _MOVED: Final = ("content", "update_hits", "message_ids", "window_ids", "occurred_at", "recorded_at", "updated_at")
 _ENTRIES: Final = RowsOf(
     profiles,
-    *(*_OWNER, "profile_id", "topic", "sub_topic", "created_at", *VECTORS, *_MOVED),
+    *(*OWNER, "profile_id", "topic", "sub_topic", "created_at", *VECTORS, *_MOVED),
     key="profile_id",
     moved=_MOVED,
 )
 _HISTORY: Final = RowsOf(
     profile_history,
-    *_OWNER,
+    *OWNER,
     *("profile_id", "topic", "sub_topic", "op", "before", "after", "why", "revision", "message_ids", "quotes"),
     *("joined", "window_ids", "extractor", "occurred_at", "recorded_at"),
 )
 _ROWS: Final = Compiled(
-    select(*without_search(profiles)).where(*(profiles.c[name] == bindparam(name) for name in _OWNER))
+    select(*without_search(profiles)).where(*(profiles.c[name] == bindparam(name) for name in OWNER))
 )
 
 

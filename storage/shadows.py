@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from schemas.errors import Conflict
 from schemas.headers import BLOB_ID
 from schemas.memory import ExtractorIdentity
-from storage.compiled import Compiled, insert_of
+from storage.compiled import Compiled
 from storage.errors import CONNECTION_ERRORS, translated
 from storage.ledger import LedgerRow
 from storage.locking import LockedUser, lock_name
@@ -31,7 +31,7 @@ _NAMED: Final[Mapping[str, BindParameter[Any]]] = {
     name: bindparam(name) for name in ("generation", "project_id", "user_id")
 }
 _OF_USER: Final = tuple(shadow_users.c[name] == value for name, value in _NAMED.items())
-_CREATE: Final = Compiled(insert_of(shadow_users, *_NAMED).on_conflict_do_nothing())
+_CREATE: Final = Compiled(upsert(shadow_users).values(_NAMED).on_conflict_do_nothing())
 _LOCK: Final = Compiled(select(shadow_users.c.revision).where(*_OF_USER).with_for_update())
 _COUNT: Final = Compiled(update(shadow_users).where(*_OF_USER).values(revision=bindparam("new_revision")))
 _LIVE: Final = Compiled(

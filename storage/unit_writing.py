@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.windows import Unit, UnitKey, Window
-from storage.locking import LockedUser
+from storage.locking import OWNER, LockedUser
 from storage.tables import blobs, units
 from storage.text import storable, to_json
 from storage.units import ID_CONFLICT, WHOLE, UnitBook, UnitState, covers
@@ -20,13 +20,14 @@ from storage.writes import RowsOf, Writes
 Fate = tuple[Unit, UnitState, str | None]
 
 
-_OF_A_UNIT: Final = (
+_ROWS: Final = RowsOf(
+    units,
+    *OWNER,
+    "recorded_at",
     *("blob_id", "message_index", "part", "blob_type", "state", "reason", "content_hash", "window_id"),
     *("topic", "partition", "offset", "timestamp_ms"),
     *("origin_topic", "origin_partition", "origin_offset", "origin_timestamp_ms"),
 )
-_OWNER: Final = ("project_id", "user_id", "generation")
-_ROWS: Final = RowsOf(units, *_OWNER, "recorded_at", *_OF_A_UNIT)
 
 
 class UnitSources:
