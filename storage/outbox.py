@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Integer, Text, Uuid, bindparam, column, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.compiled import Compiled
+from storage.compiled import Compiled, Record
 from storage.leases import CHANNEL, IS_HELD
 from storage.tables import outbox
 from storage.writes import RowsOf, Writes
@@ -28,17 +28,17 @@ _LEFT_OUT: Final = (
     .table_valued(column("project_id", Text), column("user_id", Text))
     .render_derived("left_out")
 )
-_BATCH: Final = (
+_BATCH: Final = Compiled(
     select(outbox)
     .where(
+        exists().where(IS_HELD),
         outbox.c.slot % bindparam("shards", type_=Integer) == bindparam("shard", type_=Integer),
         ~exists().where(_LEFT_OUT.c.project_id == outbox.c.project_id, _LEFT_OUT.c.user_id == outbox.c.user_id),
     )
     .order_by(outbox.c.number)
-    .limit(bindparam("count", type_=Integer))
+    .limit(bindparam("count", type_=Integer)),
+    alone=True,
 )
-_ANY: Final = Compiled(_BATCH, alone=True)
-_OF_HOLDER: Final = Compiled(_BATCH.where(exists().where(IS_HELD)), alone=True)
 _DELETE: Final = Compiled(
     delete(outbox).where(outbox.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid)))), alone=True
 )
@@ -102,42 +102,42 @@ async def append_rows(connection: AsyncConnection, rows: Sequence[OutboxRow]) ->
 
 async def read_batch(
     connection: AsyncConnection,
+    owner: str,
     shard: int,
     shards: int,
     limit: int,
     without: Collection[tuple[str, str]] = (),
-    owner: str | None = None,
 ) -> list[OutboxRow]:
     """The oldest rows of a shard, each user's in commit order, without some users (project, user).
 
-    None for an `owner` who does not hold the shard's lease.
+    None unless `owner` holds the shard's lease.
     """
-    wanted = {
-        "shard": shard,
-        "shards": shards,
-        "count": limit,
-        "project_ids": [project_id for project_id, _ in without],
-        "user_ids": [user_id for _, user_id in without],
-    }
-    if owner is None:
-        rows = await _ANY.rows(connection, **wanted)
-    else:
-        rows = await _OF_HOLDER.rows(connection, **wanted, owner=owner)
-    return [
-        OutboxRow(
-            id=row["id"],
-            aggregate_type=row["aggregatetype"],
-            aggregate_id=row["aggregateid"],
-            type=row["type"],
-            payload=row["payload"],
-            headers=row["headers"],
-            project_id=row["project_id"],
-            user_id=row["user_id"],
-            seq=row["seq"],
-            created_at=row["created_at"],
-        )
-        for row in rows
-    ]
+    rows = await _BATCH.rows(
+        connection,
+        owner=owner,
+        shard=shard,
+        shards=shards,
+        count=limit,
+        project_ids=[project_id for project_id, _ in without],
+        user_ids=[user_id for _, user_id in without],
+    )
+    return [outbox_row(row) for row in rows]
+
+
+def outbox_row(row: Record) -> OutboxRow:
+    """A row of `outbox` as a value."""
+    return OutboxRow(
+        id=row["id"],
+        aggregate_type=row["aggregatetype"],
+        aggregate_id=row["aggregateid"],
+        type=row["type"],
+        payload=row["payload"],
+        headers=row["headers"],
+        project_id=row["project_id"],
+        user_id=row["user_id"],
+        seq=row["seq"],
+        created_at=row["created_at"],
+    )
 
 
 async def delete_rows(connection: AsyncConnection, ids: Collection[UUID]) -> None:

@@ -226,7 +226,7 @@ class Relay:
         with translated("reading the outbox"):
             async with self._engine.connect() as connection:
                 rows = await outbox.read_batch(
-                    connection, shard.number, self._settings.shards, shard.limit, list(shard.refused), self.owner
+                    connection, self.owner, shard.number, self._settings.shards, shard.limit, list(shard.refused)
                 )
                 if not rows and not await leases.holds(connection, self.owner, self._settings.shards, shard.number):
                     raise LeaseLost("the lease has expired")

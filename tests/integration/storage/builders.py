@@ -23,7 +23,9 @@ from schemas.memory import (
 from schemas.records import Command
 from schemas.windows import MessageId, Position, Unit, Window, WindowCommand
 from storage.applying import Application, AppliedResult, ParkedUnit, apply
+from storage.outbox import OutboxRow, outbox_row
 from storage.reading import read_profile
+from storage.tables import outbox
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -162,3 +164,10 @@ async def rows_of(engine: AsyncEngine, table: Table, *columns: str) -> list[Any]
 async def count_of(engine: AsyncEngine, table: Table) -> int:
     async with engine.connect() as connection:
         return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+async def outbox_rows(engine: AsyncEngine) -> list[OutboxRow]:
+    """All that waits to be published, in the order of commits."""
+    async with engine.connect() as connection:
+        found = await connection.execute(select(outbox).order_by(outbox.c.number))
+        return [outbox_row(row) for row in found.mappings()]

@@ -24,7 +24,6 @@ from storage import browsing, leases, outbox
 from storage.applying import ParkedUnit, ProfileMoved, UnitsMoved, apply
 from storage.ledger import CHANNEL, UnitCounts, read_ledger
 from storage.listening import listen
-from storage.outbox import OutboxRow
 from storage.reading import look_up_units, read_profile
 from storage.tables import blobs, events, gists, ledger, profile_history, profiles, units, users
 from storage.tables import outbox as outbox_table
@@ -35,6 +34,7 @@ from tests.integration.storage.builders import (
     apply_once,
     change,
     count_of,
+    outbox_rows,
     piece,
     position,
     remember,
@@ -87,7 +87,7 @@ async def test_change_events_hold_before_and_after_and_the_profiles_row_the_whol
     second = update(change("company", "Acme", "Bolt"), change("role", "cook", None))
     await apply_once(engine, application(window(unit("b3", 9)), read_revision=1, memory=second))
 
-    rows = await _outbox(engine)
+    rows = await outbox_rows(engine)
 
     assert [(row.aggregate_type, row.seq) for row in rows] == [
         ("profile-updated", 1),
@@ -121,7 +121,7 @@ async def test_change_events_hold_before_and_after_and_the_profiles_row_the_whol
 async def test_change_rows_carry_cloudevents_headers_with_the_rows_own_id(engine: AsyncEngine) -> None:
     memory = update(change("company", None, "Acme"))
     await apply_once(engine, application(window(unit("b1"), project_id="a b"), memory=memory))
-    row = (await _outbox(engine))[0]
+    row = (await outbox_rows(engine))[0]
     assert row.aggregate_id == "a b/ann"
     assert row.headers == {
         "ce_specversion": "1.0",
@@ -212,7 +212,7 @@ async def test_a_parked_blob_becomes_one_dead_letter_with_its_pieces_and_its_pos
     )
 
     assert result.dead_letters == 1
-    row = (await _outbox(engine))[-1]
+    row = (await outbox_rows(engine))[-1]
     assert (row.aggregate_type, row.aggregate_id) == ("dead-letters", "ann")
     assert row.headers == {
         headers.BLOB_ID: "b1",
@@ -260,7 +260,7 @@ async def test_a_second_delivery_of_a_parked_unit_writes_no_second_dead_letter(e
     wanted = application(window(poison), applied=(), parked=[ParkedUnit(poison, "content-rejected", "refused", 2)])
     await apply_once(engine, wanted)
     await apply_once(engine, wanted)
-    assert len(await _outbox(engine)) == 1
+    assert len(await outbox_rows(engine)) == 1
     assert await count_of(engine, units) == 1
 
 
@@ -284,7 +284,7 @@ async def test_another_blob_under_the_same_id_is_parked_beside_the_first(engine:
     async with engine.connect() as connection:
         book = await look_up_units(connection, "default", "ann", ["b1"])
     assert (book.outcome(rightful), book.outcome(other)) == ("applied", "conflict")
-    assert len(await _outbox(engine)) == 1
+    assert len(await outbox_rows(engine)) == 1
 
 
 async def test_nul_characters_are_stripped_from_memory_and_published_without(engine: AsyncEngine) -> None:
@@ -292,7 +292,7 @@ async def test_nul_characters_are_stripped_from_memory_and_published_without(eng
     await apply_once(engine, application(window(unit("b1", text="\x00")), memory=memory, keep_blobs=True))
     assert await rows_of(engine, profiles, "sub_topic", "content") == [("company", "Acme")]
     assert await rows_of(engine, gists, "text") == [("ab",), ("lone ? here",)]
-    assert not any("u0000" in (row.payload or "") for row in await _outbox(engine))
+    assert not any("u0000" in (row.payload or "") for row in await outbox_rows(engine))
     ((content,),) = await rows_of(engine, blobs, "content")
     assert json.loads(content)["blob_data"]["messages"][0]["content"] == "\x00"
 
@@ -369,8 +369,3 @@ async def test_a_unit_named_twice_is_a_bug_and_not_applied(engine: AsyncEngine) 
     same: Unit = unit("b1")
     with pytest.raises(ValueError, match="twice"):
         await apply_once(engine, application(window(same), applied=[same, piece(same, 0)]))
-
-
-async def _outbox(engine: AsyncEngine) -> list[OutboxRow]:
-    async with engine.connect() as connection:
-        return await outbox.read_batch(connection, 0, 1, 1000)

@@ -9,7 +9,6 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.windows import Window, WindowCommand
-from storage import outbox
 from storage.applying import UnitsMoved
 from storage.columns import metadata
 from storage.commands import apply_command, has_arrived
@@ -37,6 +36,7 @@ from tests.integration.storage.builders import (
     apply_once,
     command,
     count_of,
+    outbox_rows,
     position,
     remember,
     rows_of,
@@ -144,8 +144,7 @@ async def test_a_forget_leaves_a_hash_a_tombstone_and_a_nameless_ledger_row(engi
     for table in (users, held_windows, ledger, *OF_A_USER):
         if table is not outbox_table:
             assert "ann" not in {row[0] for row in await rows_of(engine, table, "user_id")}
-    async with engine.connect() as connection:
-        left = [row for row in await outbox.read_batch(connection, 0, 1, 100) if row.user_id == "ann"]
+    left = [row for row in await outbox_rows(engine) if row.user_id == "ann"]
     assert [(row.aggregate_type, row.aggregate_id, row.payload, row.seq) for row in left] == [
         ("profiles", "default/ann", None, 4)
     ]

@@ -1,7 +1,7 @@
 """Edits by hand on a real database: readable at once, in the history, on the change topics, and none lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,6 @@ from storage.editing import Edits, Taken
 from storage.editing_events import EventEdit, EventText, change_event, remove_event
 from storage.editing_profiles import add_entry, change_entry, remove_entry
 from storage.editing_users import create_user, read_user, replace_fields
-from storage.outbox import OutboxRow, read_batch
 from storage.profile_writing import ProfileRow
 from storage.reading import read_profile
 from storage.tables import edit_history, events, gists, users
@@ -30,6 +29,7 @@ from tests.integration.storage.builders import (
     change,
     command,
     count_of,
+    outbox_rows,
     position,
     remember,
     rows_of,
@@ -70,9 +70,7 @@ async def revision_of(engine: AsyncEngine) -> int:
 
 
 async def published(engine: AsyncEngine) -> list[tuple[str, dict[str, Any]]]:
-    async with engine.connect() as connection:
-        rows: Sequence[OutboxRow] = await read_batch(connection, 0, 1, 100)
-    return [(row.aggregate_type, orjson.loads(row.payload or "null")) for row in rows]
+    return [(row.aggregate_type, orjson.loads(row.payload or "null")) for row in await outbox_rows(engine)]
 
 
 async def test_an_added_entry_is_readable_told_in_the_history_and_published(engine: AsyncEngine) -> None:

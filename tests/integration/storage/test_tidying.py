@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from schemas.changes import PROFILE_STATE_TYPE, PROFILE_UPDATED_TYPE, ProfileChanged, ProfileState
 from schemas.memory import Profile, SlotChange
 from schemas.windows import MessageId
-from storage import browsing, outbox
+from storage import browsing
 from storage.outbox import OutboxRow
 from storage.reading import read_profile
-from tests.integration.storage.builders import NOW, application, apply_once, change, unit, update, window
+from tests.integration.storage.builders import NOW, application, apply_once, change, outbox_rows, unit, update, window
 
 LATER = NOW + timedelta(days=1)
 
@@ -31,8 +31,7 @@ async def read(engine: AsyncEngine) -> Profile:
 
 
 async def rows_after(engine: AsyncEngine, seq: int) -> list[OutboxRow]:
-    async with engine.connect() as connection:
-        return [row for row in await outbox.read_batch(connection, 0, 1, 1000) if row.seq > seq]
+    return [row for row in await outbox_rows(engine) if row.seq > seq]
 
 
 def changes_in(rows: Sequence[OutboxRow]) -> list[ProfileChanged]:

@@ -12,13 +12,13 @@ from schemas.windows import Unit, Window
 from storage.applying import ParkedUnit
 from storage.commands import apply_command
 from storage.holding import due, hold
-from storage.outbox import OutboxRow, read_batch
 from tests.integration.storage.builders import (
     NOW,
     application,
     apply_once,
     change,
     command,
+    outbox_rows,
     piece,
     position,
     remember,
@@ -36,11 +36,6 @@ def traced(blob_id: str, number: int, **more: Any) -> Unit:
     return unit(blob_id, number, traceparent=parent(number), **more)
 
 
-async def published(engine: AsyncEngine) -> list[OutboxRow]:
-    async with engine.connect() as connection:
-        return await read_batch(connection, 0, 1, 100)
-
-
 async def test_a_change_has_the_trace_of_the_newest_message_behind_it(engine: AsyncEngine) -> None:
     memory = update(
         change("company", None, "Acme", message_id="b1/0"),
@@ -51,7 +46,7 @@ async def test_a_change_has_the_trace_of_the_newest_message_behind_it(engine: As
     units = (traced("b1", 1, tracestate="a=1"), traced("b2", 2), traced("b3", 3), unit("b4", 4))
     await apply_once(engine, application(window(*units), memory=memory))
     found = {}
-    for row in await published(engine):
+    for row in await outbox_rows(engine):
         slot = orjson.loads(row.payload or "")
         name = slot["after"]["sub_topic"] if row.aggregate_type == "profile-updated" else row.aggregate_type
         found[name] = (row.headers.get("traceparent"), row.headers.get("tracestate"))
@@ -68,7 +63,7 @@ async def test_a_dead_letter_has_the_trace_of_its_unit_and_is_no_cloudevent(engi
     whole = traced("b1", 1)
     parked = ParkedUnit(piece(whole, 0), "content-rejected", "refused", 1)
     await apply_once(engine, application(window(whole, traced("b2", 2)), applied=(), parked=[parked]))
-    (row,) = await published(engine)
+    (row,) = await outbox_rows(engine)
     assert row.headers["traceparent"] == parent(1)
     headers = tuple((name, value.encode()) for name, value in row.headers.items())
     # Sent again, it is the blob that it was.
@@ -93,5 +88,5 @@ async def test_the_end_of_a_user_has_the_trace_of_the_forget(engine: AsyncEngine
     forget = command("forget-user").model_copy(update={"traceparent": parent(9)})
     async with engine.begin() as connection:
         await apply_command(connection, forget, position(200, "extraction-windows"), NOW, uuid4)
-    (tombstone,) = [row for row in await published(engine) if row.payload is None]
+    (tombstone,) = [row for row in await outbox_rows(engine) if row.payload is None]
     assert tombstone.headers["traceparent"] == parent(9)

@@ -20,13 +20,13 @@ from storage import leases
 from storage.browsing import read_profile_entries
 from storage.database import create_engine
 from storage.errors import translated
-from storage.outbox import OutboxRow, append_rows, read_batch
+from storage.outbox import OutboxRow, append_rows
 from storage.tables import outbox, relay_leases, relays
 from streams.clients import consumer
 from streams.relay import Relay
 from streams.relay_publisher import ShardPublisher
 from streams.topics import Topics, ensure_topics
-from tests.integration.storage.builders import NOW, remember
+from tests.integration.storage.builders import NOW, outbox_rows, remember
 
 LONG_LEASE = RelaySettings(shards=1, lease_s=600.0, poll_interval_s=0.2)
 SHORT_LEASE = RelaySettings(shards=1, lease_s=1.5, poll_interval_s=0.2)
@@ -76,7 +76,7 @@ async def test_each_users_changes_are_published_in_the_order_of_seq_with_the_out
     for number in range(5):
         for user in ("ann", "bob", "cat"):
             await remember(engine, f"b{number}", f"company {number}", user_id=user)
-    expected = await _outbox(engine)
+    expected = await outbox_rows(engine)
 
     async with running(Relay(engine, kafka, RelaySettings(shards=4), "w1")):
         await _until_empty(engine)
@@ -155,7 +155,7 @@ async def test_a_relay_killed_between_commit_and_delete_leaves_a_second_delivery
     engine: AsyncEngine, kafka: KafkaSettings
 ) -> None:
     await remember(engine, "b1", "Acme")
-    rows = await _outbox(engine)
+    rows = await outbox_rows(engine)
     publisher = ShardPublisher(kafka, 0)
     await publisher.open()
     await publisher.publish(rows)
@@ -170,7 +170,7 @@ async def test_a_relay_killed_between_commit_and_delete_leaves_a_second_delivery
 
 async def test_what_a_killed_relay_had_not_committed_is_not_seen(engine: AsyncEngine, kafka: KafkaSettings) -> None:
     await remember(engine, "b1", "Acme")
-    rows = await _outbox(engine)
+    rows = await outbox_rows(engine)
     killed = ShardPublisher(kafka, 0)
     await killed.open()
     await killed._producer.begin_transaction()
@@ -331,7 +331,7 @@ async def test_a_record_that_the_broker_refuses_holds_up_its_own_user_alone(
     async with running(Relay(engine, kafka, LONG_LEASE, "w1")):
         await _until(lambda: _outbox_users(engine, {"bob"}))
 
-    assert [row.seq for row in await _outbox(engine)] == [1, 2]
+    assert [row.seq for row in await outbox_rows(engine)] == [1, 2]
     assert [json.loads(record.value or b"")["revision"] for record in await _profiles(kafka)] == list(range(1, 7))
 
 
@@ -388,11 +388,6 @@ def _row(user_id: str, seq: int, payload: str | None) -> OutboxRow:
 async def _expire_leases(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.execute(update(relay_leases).values(expires_at=func.now() - text("interval '1 second'")))
-
-
-async def _outbox(engine: AsyncEngine) -> list[OutboxRow]:
-    async with engine.connect() as connection:
-        return await read_batch(connection, 0, 1, 1000)
 
 
 async def _outbox_users(engine: AsyncEngine, users: set[str]) -> bool:
