@@ -15,10 +15,10 @@ from schemas.memory import EmbeddingModel, ExtractorIdentity, MemoryUpdate, Quot
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
 from storage.ledger import LedgerRow, UnitCounts, add_ledger, record_ledger, window_row
-from storage.locking import OWNER, LockedUser, count_on, lock_user
+from storage.locking import OWNER, LockedUser, add_counters, lock_user
 from storage.outbox import add_rows
 from storage.outgoing import Outgoing, change_source
-from storage.profile_writing import add_changes, decide_changes, read_rows, remove_entries
+from storage.profile_writing import add_changes, decide_changes, read_rows_and_column, remove_entries
 from storage.reading import look_up_units
 from storage.shadows import add_shadow_letters, add_shadow_windows, count_shadow_on, lock_shadow_user
 from storage.tables import events, gists
@@ -26,7 +26,7 @@ from storage.text import quotes_to_json, rfc3339, storable
 from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
 from storage.units import ID_CONFLICT, UnitBook, overlap
 from storage.usage import Attempt, add_usage, record_usage
-from storage.vector_columns import VECTORS, VectorColumn, placed, vector_column
+from storage.vector_columns import VECTORS, VectorColumn, placed
 from storage.writes import RowsOf, Writes
 
 _SAID: Final = ("message_ids", "occurred_at", "recorded_at", *VECTORS, "session_ids")
@@ -144,8 +144,8 @@ async def apply(
         add_ledger(writes, _window_rows(application, now))
         if attempt is not None:
             add_usage(writes, attempt, book.cut_off)
+        add_counters(writes, user, revision=result.revision, seq=outgoing.seq, now=now)
         await writes.send(connection)
-        await count_on(connection, user, revision=result.revision, seq=outgoing.seq, now=now)
     else:
         letters = [row for row in outgoing.rows if row.aggregate_type == "dead-letters"]
         add_shadow_letters(writes, application.shadow, letters)
@@ -248,10 +248,9 @@ async def _write_memory(
     outgoing: Outgoing,
 ) -> AppliedResult:
     revision = user.revision + 1
-    column = await vector_column(connection, application.embeds_by)
     window_ids = [window.window_id for window in application.windows]
     identity = asdict(application.extractor)
-    before = await read_rows(connection, user) if update.changes else []
+    before, column = await read_rows_and_column(connection, user, application.embeds_by)
     decided, after = decide_changes(before, update.changes, window_ids, outgoing.now, outgoing.new_id)
     await remove_entries(connection, decided)
     add_changes(

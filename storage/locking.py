@@ -1,6 +1,6 @@
 """The user's row: its lock makes everything that is written for one user happen one after the other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,17 +9,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import RetryLater
-from storage.compiled import Compiled
+from storage.compiled import Compiled, Record
 from storage.reading import user_hash
 from storage.tables import forgotten_users, users
+from storage.writes import UpdatesOf, Writes
 
 # Columns that the rows of one memory of a user have in common, with the values of `LockedUser.owner`.
 OWNER: Final = ("project_id", "user_id", "generation")
-# Each try is lost only to a forget of the same user that commits in between.
+# Each try is lost only to others who make the same user, or forget it, and commit in between.
 _TRIES: Final = 5
 
 _NAMED: Final = (users.c.project_id == bindparam("project_id"), users.c.user_id == bindparam("user_id"))
-_LOCK: Final = Compiled(select(users.c.revision, users.c.seq, users.c.live_generation).where(*_NAMED).with_for_update())
+_COUNTERS: Final = (users.c.revision, users.c.seq, users.c.live_generation)
+_LOCK: Final = Compiled(select(*_COUNTERS).where(*_NAMED).with_for_update())
 _CREATE: Final = Compiled(
     insert(users)
     .values(
@@ -29,7 +31,7 @@ _CREATE: Final = Compiled(
         updated_at=bindparam("now"),
     )
     .on_conflict_do_nothing()
-    .returning(users.c.user_id)
+    .returning(*_COUNTERS)
 )
 _LEFT: Final = Compiled(
     select(forgotten_users.c.last_revision, forgotten_users.c.last_seq).where(
@@ -39,15 +41,7 @@ _LEFT: Final = Compiled(
 _LOCK_NAME: Final = Compiled(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("user_hash", type_=Text), 0)))
 )
-_COUNT: Final = Compiled(
-    update(users)
-    .where(*_NAMED)
-    .values(
-        revision=bindparam("new_revision"),
-        seq=bindparam("new_seq"),
-        updated_at=func.coalesce(bindparam("now", type_=users.c.updated_at.type), users.c.updated_at),
-    )
-)
+_COUNTED: Final = UpdatesOf(users, key=("project_id", "user_id"), moved=("revision", "seq", "updated_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +69,21 @@ async def lock_user(connection: AsyncConnection, project_id: str, user_id: str, 
     key = {"project_id": project_id, "user_id": user_id}
     for _ in range(_TRIES):
         row = await _LOCK.row(connection, **key)
-        is_new = row is None and await _CREATE.row(connection, **key, now=now) is not None
-        if is_new:
+        if row is not None:
+            return LockedUser(project_id, user_id, row["revision"], row["seq"], row["live_generation"])
+        row = await _CREATE.row(connection, **key, now=now)
+        if row is not None:
+            user = LockedUser(project_id, user_id, row["revision"], row["seq"], row["live_generation"], is_new=True)
             # Read after the insert: while that waits for a forget, it does not see what the forget leaves.
             former = await _LEFT.row(connection, user_hash=user_hash(project_id, user_id))
-            if former is not None:
-                counters = {"revision": former["last_revision"], "seq": former["last_seq"]}
-                await connection.execute(update(users).where(*_is(project_id, user_id)).values(counters))
-        if row is None:
-            row = await _LOCK.row(connection, **key)
-        if row is not None:
-            return LockedUser(project_id, user_id, row["revision"], row["seq"], row["live_generation"], is_new)
+            return user if former is None else await _come_back(connection, user, former)
     raise RetryLater("Postgres, locking a user: the row was removed again and again")
+
+
+async def _come_back(connection: AsyncConnection, user: LockedUser, former: Record) -> LockedUser:
+    counters = {"revision": former["last_revision"], "seq": former["last_seq"]}
+    await connection.execute(update(users).where(*_is(user.project_id, user.user_id)).values(counters))
+    return replace(user, **counters)
 
 
 async def lock_known_user(connection: AsyncConnection, project_id: str, user_id: str) -> LockedUser | None:
@@ -114,19 +111,26 @@ def live_rows(user: LockedUser, table: Table) -> tuple[ColumnElement[bool], ...]
     )
 
 
-async def count_on(connection: AsyncConnection, user: LockedUser, *, revision: int, seq: int, now: datetime) -> None:
-    """Store the counters that a transaction has moved."""
+def add_counters(writes: Writes, user: LockedUser, *, revision: int, seq: int, now: datetime) -> None:
+    """Add the counters that a transaction has moved."""
     if (revision, seq) == (user.revision, user.seq):
         return
-    await _COUNT.row(
-        connection,
-        project_id=user.project_id,
-        user_id=user.user_id,
-        new_revision=revision,
-        new_seq=seq,
+    counters = {
+        "project_id": user.project_id,
+        "user_id": user.user_id,
+        "revision": revision,
+        "seq": seq,
         # Stays as it is while the memory does.
-        now=now if revision != user.revision else None,
-    )
+        "updated_at": now if revision != user.revision else None,
+    }
+    writes.add(_COUNTED, [counters])
+
+
+async def count_on(connection: AsyncConnection, user: LockedUser, *, revision: int, seq: int, now: datetime) -> None:
+    """Store the counters that a transaction has moved."""
+    writes = Writes()
+    add_counters(writes, user, revision=revision, seq=seq, now=now)
+    await writes.send(connection)
 
 
 def _is(project_id: str, user_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import ProfileEntry
-from schemas.memory import ChangeOp, Embedding, SlotChange, slot_text
+from schemas.memory import ChangeOp, Embedding, EmbeddingModel, SlotChange, slot_text
 from storage.columns import without_search
 from storage.compiled import Compiled, Record
 from storage.locking import OWNER, LockedUser
 from storage.tables import profile_history, profiles
 from storage.text import quotes_to_json, rfc3339
-from storage.vector_columns import IN_USE, VECTORS, VectorColumn, placed
+from storage.vector_columns import HELD, IN_USE, VECTORS, VectorColumn, model_named, placed
 from storage.writes import RowsOf, Writes
 
 # A slot that is updated for years would drag all its messages through every state; history has the rest.
@@ -39,8 +39,11 @@ _HISTORY: Final = RowsOf(
     *("profile_id", "topic", "sub_topic", "op", "before", "after", "why", "revision", "message_ids", "quotes"),
     *("joined", "window_ids", "extractor", "occurred_at", "recorded_at"),
 )
-_ROWS: Final = Compiled(
-    select(*without_search(profiles)).where(*(profiles.c[name] == bindparam(name) for name in OWNER))
+_OWNED: Final = and_(*(profiles.c[name] == bindparam(name) for name in OWNER))
+_ROWS: Final = Compiled(select(*without_search(profiles)).where(_OWNED))
+# In one round trip; at least a row, for there may be no entry.
+_ROWS_AND_COLUMN: Final = Compiled(
+    select(*without_search(profiles), HELD.c.name.label("vector_column")).select_from(HELD.outerjoin(profiles, _OWNED))
 )
 
 
@@ -165,6 +168,14 @@ def decide_changes(
 async def read_rows(connection: AsyncConnection, user: LockedUser) -> list[ProfileRow]:
     """The live profile of a locked user."""
     return [profile_row(row) for row in await _ROWS.rows(connection, **user.owner)]
+
+
+async def read_rows_and_column(
+    connection: AsyncConnection, user: LockedUser, model: EmbeddingModel | None
+) -> tuple[list[ProfileRow], VectorColumn | None]:
+    """The live profile of a locked user, and where the vectors of a model belong: see `vector_column`."""
+    rows = await _ROWS_AND_COLUMN.rows(connection, **user.owner, **model_named(model))
+    return [profile_row(row) for row in rows if row["profile_id"] is not None], rows[0]["vector_column"]
 
 
 def profile_row(row: Record) -> ProfileRow:

@@ -6,6 +6,7 @@ while processes are restarted with another, and no vector is ever compared with 
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Final, Literal
 
 import structlog
@@ -29,7 +30,9 @@ KEEP_S: Final = 1.0
 log = structlog.get_logger()
 
 _MODEL: Final = (bindparam("model", type_=Text), bindparam("dimension", type_=Integer))
-_HELD: Final = Compiled(select(func.memostream_held_vector_column(*_MODEL).label("name")))
+# A row with the `name` of the column for the model of `model_named`, which stays so until the transaction ends.
+HELD: Final = select(func.memostream_held_vector_column(*_MODEL).label("name")).subquery("held")
+_HELD: Final = Compiled(select(HELD.c.name))
 _LOOKED_UP: Final = select(func.memostream_vector_column(*_MODEL))
 
 
@@ -40,8 +43,13 @@ async def vector_column(connection: AsyncConnection, model: EmbeddingModel | Non
     """
     if model is None:
         return IN_USE
-    row = await _HELD.row(connection, model=model.name, dimension=model.dimension)
+    row = await _HELD.row(connection, **model_named(model))
     return None if row is None else row["name"]
+
+
+def model_named(model: EmbeddingModel | None) -> dict[str, str | int | None]:
+    """The parameters of `HELD`; without a model they name the column in use."""
+    return {"model": None, "dimension": None} if model is None else asdict(model)
 
 
 def placed(vector: Embedding | None, column: VectorColumn | None) -> dict[str, Embedding | None]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import numpy as np
 import orjson
-from sqlalchemy import CTE, JSON, Column, FromClause, Table, Text, bindparam, cast, column, func, select
+from sqlalchemy import CTE, JSON, Column, FromClause, Table, Text, bindparam, cast, column, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -60,14 +60,32 @@ class RowsOf:
         return insert.cte(f"into_{self.name}")
 
 
+class UpdatesOf:
+    """Updates rows of a table that have these values of `key`: the columns `moved`, but for values that are null."""
+
+    def __init__(self, table: Table, *, key: Sequence[str], moved: Sequence[str]) -> None:
+        self.name = table.name
+        self._table = table
+        self._key = key
+        self._moved = moved
+
+    def statement(self) -> CTE:
+        """Reads the rows from a parameter with the table's name."""
+        columns = self._table.c
+        rows = _from_json(self.name, [columns[name] for name in (*self._key, *self._moved)])
+        new = {name: func.coalesce(rows.c[name], columns[name]) for name in self._moved}
+        found = (columns[name] == rows.c[name] for name in self._key)
+        return update(self._table).where(*found).values(new).cte(f"moved_in_{self.name}")
+
+
 class Writes:
     """Collects rows and notifications of a transaction, until `send` writes them all."""
 
     def __init__(self) -> None:
-        self._rows: dict[RowsOf, list[Mapping[str, Any]]] = {}
+        self._rows: dict[RowsOf | UpdatesOf, list[Mapping[str, Any]]] = {}
         self._news: list[dict[str, str]] = []
 
-    def add(self, into: RowsOf, rows: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, into: RowsOf | UpdatesOf, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rows that have a value for each of the columns; those of one table are written in this order."""
         if added := list(rows):
             self._rows.setdefault(into, []).extend(added)
@@ -86,7 +104,7 @@ class Writes:
 
 
 @cache
-def _statement(parts: tuple[RowsOf, ...]) -> Compiled:
+def _statement(parts: tuple[RowsOf | UpdatesOf, ...]) -> Compiled:
     news = _from_json(_NEWS, [Column("channel", Text), Column("payload", Text)])
     told = select(func.pg_notify(news.c.channel, news.c.payload))
     return Compiled(told.add_cte(*(part.statement() for part in parts)))

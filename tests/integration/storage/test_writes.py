@@ -18,7 +18,7 @@ from storage.ledger import UnitCounts, add_ledger, window_row
 from storage.outbox import OutboxRow, add_rows
 from storage.tables import ledger, outbox, profile_history, profiles, usage, users
 from storage.usage import Attempt, ModelCalls, add_usage
-from storage.writes import RowsOf, Writes
+from storage.writes import RowsOf, UpdatesOf, Writes
 from tests.integration.storage.builders import DIMENSION, NOW, position, unit, window
 
 AWKWARD = 'a "quoted" \\ word, {braces}, NULL,\n\ta line, 茶 and 🫖'
@@ -142,6 +142,23 @@ async def test_an_upsert_moves_the_named_columns_only_and_triggers_count_new_row
         row = (await connection.execute(select(profiles.c.content, profiles.c.update_hits))).one()
         assert await connection.scalar(select(users.c.profile_count)) == 1
     assert tuple(row) == ("Globex", 0)
+
+
+async def test_an_update_leaves_what_it_has_no_value_for_and_triggers_count_beside_it(engine: AsyncEngine) -> None:
+    moved = UpdatesOf(users, key=("project_id", "user_id"), moved=("revision", "updated_at"))
+    async with engine.begin() as connection:
+        for name in ("ann", "bob"):
+            await connection.execute(
+                users.insert().values(project_id="default", user_id=name, created_at=NOW, updated_at=NOW)
+            )
+    writes = Writes()
+    writes.add(moved, [{"project_id": "default", "user_id": "ann", "revision": 5, "updated_at": None}])
+    writes.add(ENTRIES, [entry(uuid4(), "Acme")])
+    await send(engine, writes)
+    found = select(users.c.user_id, users.c.revision, users.c.updated_at, users.c.profile_count).order_by("user_id")
+    async with engine.connect() as connection:
+        rows = (await connection.execute(found)).all()
+    assert [tuple(row) for row in rows] == [("ann", 5, NOW, 1), ("bob", 0, NOW, 0)]
 
 
 async def test_rows_that_are_there_are_kept_and_every_wait_is_told(engine: AsyncEngine) -> None:
