@@ -13,6 +13,8 @@ from sqlalchemy import ClauseElement, select, text
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.vector_codec import BINARY_VECTORS, know_vectors
+
 _DIALECT: Final = dialects.PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _BEGIN: Final = select(text("1"))
 
@@ -31,6 +33,7 @@ class Compiled:
         compiled: Any = statement.compile(dialect=_DIALECT)
         self._sql = str(compiled)
         processors = compiled._bind_processors  # noqa: SLF001
+        self._has_vectors = any(compiled.binds[name].type is BINARY_VECTORS for name in compiled.positiontup)
         self._parameters = [(compiled.binds[name], processors.get(name)) for name in compiled.positiontup]
 
     async def rows(self, connection: AsyncConnection, **values: Any) -> Sequence[Record]:
@@ -55,6 +58,8 @@ class Compiled:
         # Begun by SQLAlchemy, which ends it; without, the statement would be a transaction of its own.
         if not self._alone and not driver.is_closed() and not driver.is_in_transaction():
             await _begin(connection, pooled.dbapi_connection)
+        if self._has_vectors:
+            await know_vectors(driver)
         return driver
 
     def _arguments(self, values: Mapping[str, Any]) -> list[Any]:

@@ -6,7 +6,6 @@ while processes are restarted with another, and no vector is ever compared with 
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Final, Literal
 
 import structlog
@@ -49,7 +48,9 @@ async def vector_column(connection: AsyncConnection, model: EmbeddingModel | Non
 
 def model_named(model: EmbeddingModel | None) -> dict[str, str | int | None]:
     """The parameters of `HELD`; without a model they name the column in use."""
-    return {"model": None, "dimension": None} if model is None else asdict(model)
+    if model is None:
+        return {"model": None, "dimension": None}
+    return {"model": model.name, "dimension": model.dimension}
 
 
 def placed(vector: Embedding | None, column: VectorColumn | None) -> dict[str, Embedding | None]:
@@ -71,7 +72,7 @@ def watch_vectors(
         if monotonic() - asked_at_s >= KEEP_S:
             with translated("looking for vectors"):
                 async with engine.connect() as connection:
-                    name = await connection.scalar(_LOOKED_UP, {"model": model.name, "dimension": model.dimension})
+                    name = await connection.scalar(_LOOKED_UP, model_named(model))
             if known and name is None:
                 log.warning("search.other_model", model=model.name, dimension=model.dimension)
             known, asked_at_s = name is not None, monotonic()

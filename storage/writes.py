@@ -1,6 +1,6 @@
 """Rows for several tables, written by one statement: it takes one round trip, however many rows and tables there are.
 
-The rows come as JSON, which Postgres takes apart by the types of their columns.
+The rows come as JSON, which Postgres takes apart by the types of their columns; vectors come beside it, in binary.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,14 +11,33 @@ from uuid import UUID
 
 import numpy as np
 import orjson
-from sqlalchemy import CTE, JSON, Column, FromClause, Table, Text, bindparam, cast, column, func, select, update
+from sqlalchemy import (
+    CTE,
+    JSON,
+    Column,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import Grouping
 
-from storage.columns import vector_text
+from schemas.memory import Embedding
+from storage.columns import Vector
 from storage.compiled import Compiled
+from storage.vector_codec import BINARY_VECTORS
 
 _NEWS: Final = "news"
+_VECTORS: Final = "vectors"
 
 
 class RowsOf:
@@ -48,7 +67,7 @@ class RowsOf:
     def statement(self) -> CTE:
         """Reads the rows from a parameter with the table's name."""
         rows = _from_json(self.name, [self._table.c[name] for name in self._names])
-        found = select(*(rows.c[name] for name in self._names))
+        found = select(*(_value(rows.c[name], self._table.c[name]) for name in self._names))
         if self._ordered_by is not None:
             found = found.order_by(rows.c[self._ordered_by])
         insert = upsert(self._table).from_select(self._names, found, include_defaults=False)
@@ -98,8 +117,10 @@ class Writes:
         """Write what was collected, once; a row does not see the others, but keys between them hold."""
         if not self._rows and not self._news:
             return
-        values = {into.name: _to_json(rows) for into, rows in self._rows.items()}
-        await _statement(tuple(self._rows)).rows(connection, **values, **{_NEWS: _to_json(self._news)})
+        vectors: list[Embedding] = []
+        values = {into.name: _to_json(rows, vectors) for into, rows in self._rows.items()}
+        news = _to_json(self._news, vectors)
+        await _statement(tuple(self._rows)).rows(connection, **values, **{_NEWS: news, _VECTORS: vectors})
         self._rows, self._news = {}, []
 
 
@@ -112,17 +133,33 @@ def _statement(parts: tuple[RowsOf | UpdatesOf, ...]) -> Compiled:
 
 def _from_json(parameter: str, columns: Sequence[Column[Any]]) -> FromClause:
     document = cast(bindparam(parameter, type_=Text), JSON)
-    rows = func.json_to_recordset(document).table_valued(*(column(item.name, item.type) for item in columns))
+    kinds = (Integer() if _is_vector(item) else item.type for item in columns)
+    rows = func.json_to_recordset(document).table_valued(*map(column, (item.name for item in columns), kinds))
     return rows.render_derived(name=f"rows_of_{parameter}", with_types=True)
 
 
-def _to_json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return orjson.dumps(rows, default=_other).decode()
+def _is_vector(item: Column[Any]) -> bool:
+    return isinstance(item.type, Vector)
+
+
+def _value(said: ColumnElement[Any], item: Column[Any]) -> ColumnElement[Any]:
+    """What a row says of a column; of a vector that is its place among all."""
+    return Grouping(bindparam(_VECTORS, type_=BINARY_VECTORS))[said] if _is_vector(item) else said
+
+
+def _to_json(rows: Sequence[Mapping[str, Any]], vectors: list[Embedding]) -> str:
+    """The rows, whose vectors are added to `vectors`."""
+
+    def other(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return _other(value)
+        vectors.append(value)
+        return len(vectors)
+
+    return orjson.dumps(rows, default=other).decode()
 
 
 def _other(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return vector_text(value)
     # The driver's own kind of UUID is none that orjson knows.
     if isinstance(value, Decimal | UUID):
         return str(value)

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from asyncpg import NotNullViolationError
-from sqlalchemy import Text, cast, func, select, text
+from sqlalchemy import Text, cast, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.memory import Usage
@@ -129,6 +129,26 @@ async def test_values_of_every_kind_come_out_as_they_went_in(engine: AsyncEngine
     assert [(item.before, item.after, item.message_ids) for item in told] == [(None, AWKWARD, [])] * 2
     assert [item.quotes for item in told] == [[{"message_id": "b1/0", "quote": AWKWARD}]] * 2
     assert told[0].extractor == {"name": AWKWARD}
+
+
+@pytest.mark.usefixtures("ann")
+async def test_each_row_has_its_own_vector_and_a_connection_that_wrote_some_reads_and_takes_text(
+    engine: AsyncEngine,
+) -> None:
+    ids = [uuid4() for _ in range(3)]
+    vectors = [np.eye(DIMENSION, dtype=np.float32)[number] for number in range(2)]
+    writes = Writes()
+    for number, (profile_id, vector) in enumerate(zip(ids, [vectors[0], None, vectors[1]], strict=True)):
+        writes.add(ENTRIES, [entry(profile_id, "Acme", sub_topic=f"slot {number}", embedding=vector)])
+    async with engine.begin() as connection:
+        await writes.send(connection)
+        found = (await connection.execute(select(profiles.c.profile_id, profiles.c.embedding))).all()
+        assert dict(map(tuple, found)) == {ids[0]: vectors[0].tolist(), ids[1]: None, ids[2]: vectors[1].tolist()}
+        moved = update(profiles).where(profiles.c.profile_id == ids[1]).values(embedding=vectors[1])
+        await connection.execute(moved)
+        alike = text("SELECT profile_id FROM profiles WHERE embedding <=> CAST(:vector AS halfvec) = 0")
+        named = await connection.execute(alike, {"vector": vector_text(vectors[1])})
+        assert set(named.scalars()) == {ids[1], ids[2]}
 
 
 @pytest.mark.usefixtures("ann")
