@@ -23,6 +23,7 @@ from benchmarks.machine import WORKER_PACKAGES, machine, shown
 from benchmarks.reports import percentile, write
 from benchmarks.scripted_model import configuration
 from benchmarks.worker_process import worker_processes
+from cli.scanning import TopicScanner, topic_scanner
 from embedded import embedded_services
 from embedded.addresses import EmbeddedAddresses
 from schemas.settings import BufferSettings, Settings
@@ -40,6 +41,7 @@ WARM_UP: Final = 100
 WINDOWS_OF_ONE: Final = 5
 WINDOW_TOKENS: Final = 1024
 TIMEOUT_S: Final = 60.0
+POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,12 @@ async def measure_at_once(addresses: EmbeddedAddresses, users: Sequence[int]) ->
 class Stream:
     """Sends windows of users, and sees their changes."""
 
-    def __init__(self, topic: str, client: AIOKafkaProducer, reader: AIOKafkaConsumer) -> None:
-        self._topic = topic
+    def __init__(
+        self, topics: Topics, client: AIOKafkaProducer, reader: AIOKafkaConsumer, scanner: TopicScanner
+    ) -> None:
+        self._topic = topics.chat_messages
+        self._group = topics.buffer_group
+        self._scanner = scanner
         self._client = client
         self._reader = reader
         self._window = window_records()
@@ -111,13 +117,17 @@ class Stream:
     async def took(self, users: Sequence[str], windows: int = 1) -> list[float]:
         """For each user, from sending the last message to the event that names the last of so many windows.
 
-        All other messages are sent before, but where there are several windows of a user: there all are.
+        All other messages are buffered before, but where there are several windows of a user: there all are sent at
+        once.
         """
         before = self._window[:-1] if windows == 1 else []
         after = self._window[-1:] if windows == 1 else self._window * windows
         for user in users:
             await self._send(user, before, 0)
         await self._client.flush()
+        _, end = await self._scanner.bounds(self._topic)
+        while await self._scanner.behind(self._group, self._topic, end):
+            await asyncio.sleep(POLL_S)
         begin = time.perf_counter()
         for user in users:
             await self._send(user, after, len(before))
@@ -165,8 +175,9 @@ async def _running(addresses: EmbeddedAddresses, topic_prefix: str, call_s: floa
         worker_processes(1, configured, sorted(ROLES), call_s),
         producer(settings.kafka) as client,
         consumer(settings.kafka, topics.event_updated, fetch_max_wait_ms=50) as reader,
+        topic_scanner(settings.kafka) as scanner,
     ):
-        stream = Stream(topics.chat_messages, client, reader)
+        stream = Stream(topics, client, reader, scanner)
         await stream.took([f"warm-up-{number}" for number in range(WARM_UP)])
         yield stream
 
