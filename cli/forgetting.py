@@ -224,14 +224,13 @@ async def _followed(
             return not await connection.scalar(query)
 
     async def shadows_have_come() -> bool:
+        # Asked for each time: one that is discarded meanwhile comes to nothing any more.
+        shadows = await _shadows(settings, engine)
         async with topic_scanner(settings.kafka) as scanner:
             return all([await _has_passed(scanner, shadow, ends) for shadow in shadows])
 
     stages = {"buffer": buffer_is_clean, "extraction": extraction_has_come, "relay": all_is_published}
-    with translated("looking for shadows"):
-        async with engine.connect() as connection:
-            shadows = await read_shadows(connection, settings.kafka.topic_prefix)
-    if shadows:
+    if await _shadows(settings, engine):
         stages["shadows"] = shadows_have_come
     left = {name: _MISSING[name] for name in stages}
     try:
@@ -243,6 +242,12 @@ async def _followed(
     except TimeoutError:
         return left
     return left
+
+
+async def _shadows(settings: Settings, engine: AsyncEngine) -> Sequence[Shadow]:
+    with translated("looking for shadows"):
+        async with engine.connect() as connection:
+            return await read_shadows(connection, settings.kafka.topic_prefix)
 
 
 def _ends_of_user(cut_off: ForgetCutOff | None, topic: str, user_id: str) -> Mapping[int, int]:
@@ -304,8 +309,7 @@ async def _report(
                 left = await count_rows(connection, *user)
                 cut_off = await read_cut_off(connection, *user)
     topics = Topics(settings.kafka.topic_prefix)
-    async with engine.connect() as connection:
-        shadows = [topics_of(shadow) for shadow in await read_shadows(connection, settings.kafka.topic_prefix)]
+    shadows = [topics_of(shadow) for shadow in await _shadows(settings, engine)]
     async with admin(settings.kafka) as client:
         named = await existing_names(
             client,

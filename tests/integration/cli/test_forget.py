@@ -296,6 +296,22 @@ def test_a_forgotten_user_is_nowhere_and_does_not_come_back(on_disk: CommandLine
         assert on_disk.document("audit")["agrees"]
 
 
+def test_a_shadow_that_is_discarded_is_waited_for_no_more(shell: CommandLine) -> None:
+    with working(shell):
+        shell.call("send", "--user", USER, "I live in Lyon.")
+        shell.call("flush", USER)
+        with rebuilding(shell, "--to-earliest"):
+            pass
+        with shell.background("forget", USER, "--execute", "--json") as forget:
+            deadline = time.monotonic() + DEADLINE_S
+            while asyncio.run(traces_in_tables(shell)):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            assert "is_complete" not in forget.output()
+            shell.call("replay", "discard", SHADOW, "--execute")
+            forget.wait_for('"is_complete":true')
+
+
 def test_a_forget_without_a_worker_names_what_is_missing_and_is_finished_by_one(shell: CommandLine) -> None:
     shell.call("send", "--user", USER, "I live in Lyon.")
     assert "--force" in shell.call("forget", USER, "--execute", fails=True).stderr
