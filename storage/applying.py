@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.changes import Event, EventGist, EventTag
 from schemas.errors import Conflict
-from schemas.memory import EmbeddingModel, ExtractorIdentity, MemoryUpdate, Quote
+from schemas.memory import EmbeddingModel, ExtractorIdentity, MemoryUpdate
 from schemas.trace import Trace
 from schemas.windows import Position, Unit, Window, newest_trace, sessions_of
 from storage.ledger import LedgerRow, UnitCounts, add_ledger, record_ledger, window_row
@@ -22,7 +22,7 @@ from storage.profile_writing import add_changes, decide_changes, read_rows_and_c
 from storage.reading import look_up_units
 from storage.shadows import add_shadow_letters, add_shadow_windows, count_shadow_on, lock_shadow_user
 from storage.tables import events, gists
-from storage.text import quotes_to_json, rfc3339, storable
+from storage.text import quotes_to_json, rfc3339, storable, storable_update
 from storage.unit_writing import Fate, UnitSources, keep_blobs, write_units
 from storage.units import ID_CONFLICT, UnitBook, overlap
 from storage.usage import Attempt, add_usage, record_usage
@@ -182,52 +182,6 @@ def check_units(application: Application, book: UnitBook) -> None:
         outcome = book.outcome(item.unit)
         if outcome in ("applied", "erased") or (outcome == "conflict" and item.reason != ID_CONFLICT):
             raise UnitsMoved("a unit to park was applied or erased meanwhile")
-
-
-def storable_update(update: MemoryUpdate) -> MemoryUpdate:
-    """The update with its text as Postgres can keep it, so that what is published equals what is stored."""
-
-    def clean(text: str | None) -> str | None:
-        return None if text is None else storable(text)
-
-    def cleaned(quote: Quote) -> Quote:
-        return replace(quote, text=storable(quote.text))
-
-    extraction = update.extraction
-    return replace(
-        update,
-        changes=tuple(
-            replace(
-                change,
-                topic=storable(change.topic),
-                sub_topic=storable(change.sub_topic),
-                before=clean(change.before),
-                after=clean(change.after),
-                why=storable(change.why),
-                joined=tuple(storable(name) for name in change.joined),
-                quotes=tuple(cleaned(quote) for quote in change.quotes),
-            )
-            for change in update.changes
-        ),
-        extraction=replace(
-            extraction,
-            facts=tuple(
-                replace(
-                    fact,
-                    topic=storable(fact.topic),
-                    sub_topic=storable(fact.sub_topic),
-                    memo=storable(fact.memo),
-                )
-                for fact in extraction.facts
-            ),
-            gists=tuple(
-                replace(gist, text=storable(gist.text), quote=cleaned(gist.quote) if gist.quote else None)
-                for gist in extraction.gists
-            ),
-            summary=clean(extraction.summary),
-            tags=tuple((storable(tag), storable(value)) for tag, value in extraction.tags),
-        ),
-    )
 
 
 def _is_empty(update: MemoryUpdate) -> bool:
