@@ -12,7 +12,7 @@ from schemas.errors import RetryLater
 from storage.compiled import Compiled, Record
 from storage.reading import user_hash
 from storage.tables import forgotten_users, users
-from storage.writes import UpdatesOf, Writes
+from storage.writes import UpdateOf, Writes
 
 # Columns that the rows of one memory of a user have in common, with the values of `LockedUser.owner`.
 OWNER: Final = ("project_id", "user_id", "generation")
@@ -41,7 +41,7 @@ _LEFT: Final = Compiled(
 _LOCK_NAME: Final = Compiled(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("user_hash", type_=Text), 0)))
 )
-_COUNTED: Final = UpdatesOf(users, key=("project_id", "user_id"), moved=("revision", "seq", "updated_at"))
+_COUNTED: Final = UpdateOf(users, key=("project_id", "user_id"), moved=("revision", "seq", "updated_at"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 The rows come as JSON, which Postgres takes apart by the types of their columns; vectors come beside it, in binary.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     FromClause,
+    Function,
     Integer,
     Table,
     Text,
@@ -64,9 +65,13 @@ class RowsOf:
         self._moved = moved
         self._ordered_by = ordered_by
 
+    def document(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """What the statement's parameter holds."""
+        return rows
+
     def statement(self) -> CTE:
         """Reads the rows from a parameter with the table's name."""
-        rows = _from_json(self.name, [self._table.c[name] for name in self._names])
+        rows = _from_json(func.json_to_recordset, self.name, [self._table.c[name] for name in self._names])
         found = select(*(_value(rows.c[name], self._table.c[name]) for name in self._names))
         if self._ordered_by is not None:
             found = found.order_by(rows.c[self._ordered_by])
@@ -79,8 +84,11 @@ class RowsOf:
         return insert.cte(f"into_{self.name}")
 
 
-class UpdatesOf:
-    """Updates rows of a table that have these values of `key`: the columns `moved`, but for values that are null."""
+class UpdateOf:
+    """Updates the row of a table that has these values of `key`: the columns `moved`, but for values that are null.
+
+    One statement takes one such row: Postgres would expect a hundred of a list, and read a whole table for them.
+    """
 
     def __init__(self, table: Table, *, key: Sequence[str], moved: Sequence[str]) -> None:
         self.name = table.name
@@ -88,12 +96,17 @@ class UpdatesOf:
         self._key = key
         self._moved = moved
 
+    def document(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """What the statement's parameter holds."""
+        (row,) = rows
+        return row
+
     def statement(self) -> CTE:
-        """Reads the rows from a parameter with the table's name."""
+        """Reads the row from a parameter with the table's name."""
         columns = self._table.c
-        rows = _from_json(self.name, [columns[name] for name in (*self._key, *self._moved)])
-        new = {name: func.coalesce(rows.c[name], columns[name]) for name in self._moved}
-        found = (columns[name] == rows.c[name] for name in self._key)
+        row = _from_json(func.json_to_record, self.name, [columns[name] for name in (*self._key, *self._moved)])
+        new = {name: func.coalesce(row.c[name], columns[name]) for name in self._moved}
+        found = (columns[name] == row.c[name] for name in self._key)
         return update(self._table).where(*found).values(new).cte(f"moved_in_{self.name}")
 
 
@@ -101,10 +114,10 @@ class Writes:
     """Collects rows and notifications of a transaction, until `send` writes them all."""
 
     def __init__(self) -> None:
-        self._rows: dict[RowsOf | UpdatesOf, list[Mapping[str, Any]]] = {}
+        self._rows: dict[RowsOf | UpdateOf, list[Mapping[str, Any]]] = {}
         self._news: list[dict[str, str]] = []
 
-    def add(self, into: RowsOf | UpdatesOf, rows: Iterable[Mapping[str, Any]]) -> None:
+    def add(self, into: RowsOf | UpdateOf, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rows that have a value for each of the columns; those of one table are written in this order."""
         if added := list(rows):
             self._rows.setdefault(into, []).extend(added)
@@ -118,23 +131,25 @@ class Writes:
         if not self._rows and not self._news:
             return
         vectors: list[Embedding] = []
-        values = {into.name: _to_json(rows, vectors) for into, rows in self._rows.items()}
+        values = {into.name: _to_json(into.document(rows), vectors) for into, rows in self._rows.items()}
         news = _to_json(self._news, vectors)
         await _statement(tuple(self._rows)).rows(connection, **values, **{_NEWS: news, _VECTORS: vectors})
         self._rows, self._news = {}, []
 
 
 @cache
-def _statement(parts: tuple[RowsOf | UpdatesOf, ...]) -> Compiled:
-    news = _from_json(_NEWS, [Column("channel", Text), Column("payload", Text)])
+def _statement(parts: tuple[RowsOf | UpdateOf, ...]) -> Compiled:
+    news = _from_json(func.json_to_recordset, _NEWS, [Column("channel", Text), Column("payload", Text)])
     told = select(func.pg_notify(news.c.channel, news.c.payload))
     return Compiled(told.add_cte(*(part.statement() for part in parts)))
 
 
-def _from_json(parameter: str, columns: Sequence[Column[Any]]) -> FromClause:
+def _from_json(
+    function: Callable[[ColumnElement[Any]], Function[Any]], parameter: str, columns: Sequence[Column[Any]]
+) -> FromClause:
     document = cast(bindparam(parameter, type_=Text), JSON)
-    kinds = (Integer() if _is_vector(item) else item.type for item in columns)
-    rows = func.json_to_recordset(document).table_valued(*map(column, (item.name for item in columns), kinds))
+    said = (column(item.name, Integer() if _is_vector(item) else item.type) for item in columns)
+    rows = function(document).table_valued(*said)
     return rows.render_derived(name=f"rows_of_{parameter}", with_types=True)
 
 
@@ -147,7 +162,7 @@ def _value(said: ColumnElement[Any], item: Column[Any]) -> ColumnElement[Any]:
     return Grouping(bindparam(_VECTORS, type_=BINARY_VECTORS))[said] if _is_vector(item) else said
 
 
-def _to_json(rows: Sequence[Mapping[str, Any]], vectors: list[Embedding]) -> str:
+def _to_json(document: Any, vectors: list[Embedding]) -> str:
     """The rows, whose vectors are added to `vectors`."""
 
     def other(value: Any) -> Any:
@@ -156,7 +171,7 @@ def _to_json(rows: Sequence[Mapping[str, Any]], vectors: list[Embedding]) -> str
         vectors.append(value)
         return len(vectors)
 
-    return orjson.dumps(rows, default=other).decode()
+    return orjson.dumps(document, default=other).decode()
 
 
 def _other(value: Any) -> Any:

@@ -18,7 +18,7 @@ from storage.ledger import UnitCounts, add_ledger, window_row
 from storage.outbox import OutboxRow, add_rows
 from storage.tables import ledger, outbox, profile_history, profiles, usage, users
 from storage.usage import Attempt, ModelCalls, add_usage
-from storage.writes import RowsOf, UpdatesOf, Writes
+from storage.writes import RowsOf, UpdateOf, Writes
 from tests.integration.storage.builders import DIMENSION, NOW, position, unit, window
 
 AWKWARD = 'a "quoted" \\ word, {braces}, NULL,\n\ta line, 茶 and 🫖'
@@ -165,7 +165,7 @@ async def test_an_upsert_moves_the_named_columns_only_and_triggers_count_new_row
 
 
 async def test_an_update_leaves_what_it_has_no_value_for_and_triggers_count_beside_it(engine: AsyncEngine) -> None:
-    moved = UpdatesOf(users, key=("project_id", "user_id"), moved=("revision", "updated_at"))
+    moved = UpdateOf(users, key=("project_id", "user_id"), moved=("revision", "updated_at"))
     async with engine.begin() as connection:
         for name in ("ann", "bob"):
             await connection.execute(
@@ -179,6 +179,26 @@ async def test_an_update_leaves_what_it_has_no_value_for_and_triggers_count_besi
     async with engine.connect() as connection:
         rows = (await connection.execute(found)).all()
     assert [tuple(row) for row in rows] == [("ann", 5, NOW, 1), ("bob", 0, NOW, 0)]
+
+
+async def test_an_update_does_not_read_the_whole_table(engine: AsyncEngine) -> None:
+    many = text(
+        "INSERT INTO users (project_id, user_id, created_at, updated_at) "
+        "SELECT 'default', 'user-' || number, now(), now() FROM generate_series(1, 5000) AS number"
+    )
+    scans = text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'users'")
+    writes = Writes()
+    writes.add(
+        UpdateOf(users, key=("project_id", "user_id"), moved=("revision",)),
+        [{"project_id": "default", "user_id": "user-7", "revision": 5}],
+    )
+    async with engine.begin() as connection:
+        await connection.execute(many)
+        await connection.execute(text("ANALYZE users"))
+        before = await connection.scalar(scans)
+        await writes.send(connection)
+        assert await connection.scalar(scans) == before
+        assert await connection.scalar(select(func.count()).where(users.c.revision == 5)) == 1
 
 
 async def test_rows_that_are_there_are_kept_and_every_wait_is_told(engine: AsyncEngine) -> None:
