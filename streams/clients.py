@@ -22,7 +22,10 @@ from aiokafka.structs import RecordMetadata
 from schemas.errors import ConfigurationError, LeaseLost, RetryLater
 from schemas.settings import KafkaSettings
 from schemas.windows import Position
+from streams.closed_connections import expect_closed_connections
 from streams.header_names import read_any_header_names
+
+expect_closed_connections()
 
 # Twice max_blob_bytes by default, and room for headers; the topic's own limit is what counts.
 MAX_REQUEST_BYTES = 8 * (1 << 20)

@@ -47,6 +47,7 @@ class PartitionTransactions:
         transactional_id: str,
         changelog: TopicPartition | None = None,
     ) -> None:
+        self._timeout_s = settings.transaction_timeout_s
         self._topics = topics
         self._source = source
         self._group = group
@@ -56,9 +57,10 @@ class PartitionTransactions:
 
     async def open(self) -> None:
         with translated("opening a transactional producer"):
-            await self._producer.start()
-            for name in (self._topics.chat_messages, self._topics.dead_letters):
-                self._partition_counts[name] = len(await self._producer.partitions_for(name))
+            async with asyncio.timeout(self._timeout_s):
+                await self._producer.start()
+                for name in (self._topics.chat_messages, self._topics.dead_letters):
+                    self._partition_counts[name] = len(await self._producer.partitions_for(name))
 
     async def close(self) -> None:
         """Stop the producer; a transaction still open is aborted by the broker or by the next owner."""
@@ -73,21 +75,23 @@ class PartitionTransactions:
         """Send records, changelog and the consumer's next offset as one transaction.
 
         Returns the changelog's next offset, None if `changelog` is empty. Raises LeaseLost when a newer producer has
-        taken over, RetryLater when the outcome is unknown: the state must then be loaded again.
+        taken over, RetryLater when the outcome is unknown: the state must then be loaded again. It is after
+        `kafka.transaction_timeout_s`, too, when the broker has given the transaction up.
         """
         with translated("committing a batch"), failed_transactions():
-            await self._producer.begin_transaction()
-            sent = []
-            for (topic, partition), records in self._grouped(outgoing).items():
-                sent += await self._send(topic, partition, records)
-            written = []
-            if self._changelog is not None:
-                changelog_records: list[BatchRecord] = [(key, value, ()) for key, value in changelog.items()]
-                written = await self._send(self._changelog.topic, self._changelog.partition, changelog_records)
-            if next_offset is not None:
-                await self._producer.send_offsets_to_transaction({self._source: next_offset}, self._group)
-            await _all_delivered([*sent, *written])
-            await self._producer.commit_transaction()
+            async with asyncio.timeout(self._timeout_s):
+                await self._producer.begin_transaction()
+                sent = []
+                for (topic, partition), records in self._grouped(outgoing).items():
+                    sent += await self._send(topic, partition, records)
+                written = []
+                if self._changelog is not None:
+                    changelog_records: list[BatchRecord] = [(key, value, ()) for key, value in changelog.items()]
+                    written = await self._send(self._changelog.topic, self._changelog.partition, changelog_records)
+                if next_offset is not None:
+                    await self._producer.send_offsets_to_transaction({self._source: next_offset}, self._group)
+                await _all_delivered([*sent, *written])
+                await self._producer.commit_transaction()
             return written[-1].delivered.result().offset + written[-1].record_count if written else None
 
     def _grouped(self, outgoing: Iterable[Outgoing]) -> Mapping[tuple[str, int], list[BatchRecord]]:

@@ -4,7 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from schemas.settings import KafkaSettings
 from streams.clients import consumer
@@ -42,3 +45,20 @@ async def test_who_is_cancelled_while_a_client_stops_ends_there(kafka: KafkaSett
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
+
+
+def test_metadata_is_asked_for_again_after_a_connection_was_closed_on_uvloop(kafka: KafkaSettings) -> None:
+    async def asked_over_a_closed_connection() -> bool:
+        async with consumer(kafka) as client:
+            connections: Any = client._client
+            await connections.force_metadata_update()
+            (connection,) = connections._conns.values()
+            # As when the broker has gone, and the reader does not know yet.
+            connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            with pytest.raises(KafkaConnectionError):
+                await connection.send(MetadataRequest([]))
+            async with asyncio.timeout(10):
+                return bool(await connections.force_metadata_update())
+
+    assert uvloop.run(asked_over_a_closed_connection())

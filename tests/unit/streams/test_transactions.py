@@ -119,3 +119,21 @@ async def test_a_delivery_that_fails_before_anyone_waits_for_it_is_not_reported_
     producer.taken.clear()
     gc.collect()
     assert reported == []
+
+
+class SilentProducer(FencedProducer):
+    """Hears nothing of the offsets that it sends, as one whose client has lost its way."""
+
+    async def send_offsets_to_transaction(self, *_: object) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_commit_is_given_up_when_the_broker_has_given_up_its_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.transactions.new_producer", lambda *_, **__: SilentProducer())
+    place = TopicPartition("chat-messages", 0)
+    transactions = PartitionTransactions(KafkaSettings(transaction_timeout_s=0.01), Topics(), place, "group", "id")
+    await transactions.open()
+    with pytest.raises(RetryLater, match="committing a batch"):
+        await transactions.commit([], 7)
