@@ -32,8 +32,9 @@ log = structlog.get_logger()
 
 # How often units may move under one attempt before it counts as failed.
 MAX_RESTARTS: Final = 5
-# So many transactions keep Postgres busy; with more of them, each ends later, and none of them earlier.
-COMMITS_AT_ONCE: Final = 8
+# With more transactions at a time each ends later, and none of them earlier: the worker's own processor is the limit,
+# as long as a round trip to Postgres takes less than some milliseconds.
+COMMITS_AT_ONCE: Final = 4
 
 _BLIND: Final = (
     "an image is read only with llm.vision: true, extraction.provider: openai and a model that sees; set them, then "
