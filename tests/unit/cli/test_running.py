@@ -27,7 +27,8 @@ async def work(stop):
 sys.exit(run_until_stopped(work, StopLimit({limit_s}, lambda: ["relay"])))
 """
 WAITS = "await stop.wait()"
-BLOCKS_THE_LOOP = "await stop.wait(); print('hangs', flush=True); time.sleep(60)"
+# Not in one sleep: a signal that comes just before that is seen after it.
+BLOCKS_THE_LOOP = "await stop.wait(); print('hangs', flush=True); [time.sleep(0.1) for _ in range(600)]"
 LEAVES_A_THREAD = "await stop.wait(); threading.Thread(target=time.sleep, args=[60]).start()"
 STOPS_ITSELF_AND_HANGS = "stop.set(); await asyncio.sleep(0.01); time.sleep(60)"
 NEVER_S = 60.0
