@@ -14,11 +14,9 @@ from aiokafka.errors import KafkaConnectionError
 
 
 def expect_closed_connections() -> None:
-    """For all clients of this process, Faust's too; once is enough, and more often does no harm."""
+    """For all clients of this process, Faust's too."""
     for name in ("send", "_send_sasl_token"):
-        send = getattr(AIOKafkaConnection, name)
-        if not hasattr(send, "__wrapped__"):
-            setattr(AIOKafkaConnection, name, _expecting(send))
+        setattr(AIOKafkaConnection, name, _expecting(getattr(AIOKafkaConnection, name)))
 
 
 def _expecting(send: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,6 +25,9 @@ def _expecting(send: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return send(connection, *arguments, **options)
         except RuntimeError as error:
+            # So are aiokafka's own errors, as of a request that the broker does not know.
+            if connection._writer is None or not connection._writer.transport.is_closing():  # noqa: SLF001
+                raise
             connection.close(reason=CloseReason.CONNECTION_BROKEN, exc=error)
             raise KafkaConnectionError(f"Connection at {connection.host}:{connection.port} closed") from error
 

@@ -62,3 +62,14 @@ def test_metadata_is_asked_for_again_after_a_connection_was_closed_on_uvloop(kaf
                 return bool(await connections.force_metadata_update())
 
     assert uvloop.run(asked_over_a_closed_connection())
+
+
+async def test_a_request_that_the_broker_does_not_know_is_no_lost_connection(kafka: KafkaSettings) -> None:
+    async with consumer(kafka) as client:
+        connections: Any = client._client
+        await connections.force_metadata_update()
+        (connection,) = connections._conns.values()
+        connection._versions = {MetadataRequest.API_KEY: (99, 99)}
+        with pytest.raises(NotImplementedError):
+            await connection.send(MetadataRequest([]))
+        assert connection.connected()
