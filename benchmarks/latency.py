@@ -41,7 +41,6 @@ WARM_UP: Final = 100
 WINDOWS_OF_ONE: Final = 5
 WINDOW_TOKENS: Final = 1024
 TIMEOUT_S: Final = 60.0
-POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +124,7 @@ class Stream:
         for user in users:
             await self._send(user, before, 0)
         await self._client.flush()
-        _, end = await self._scanner.bounds(self._topic)
-        while await self._scanner.behind(self._group, self._topic, end):
-            await asyncio.sleep(POLL_S)
+        await self._scanner.caught_up(self._group, self._topic)
         begin = time.perf_counter()
         for user in users:
             await self._send(user, after, len(before))

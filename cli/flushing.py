@@ -32,8 +32,6 @@ from streams.clients import translated as kafka_translated
 from streams.ingest_sources import source_partitions
 from streams.topics import Topics, ensure_topics, partition_for
 
-# Between looks at offsets, which nobody notifies us of.
-POLL_S: Final = 0.25
 HELD_POLL_S: Final = 1.0
 # A notification may be lost with its connection.
 LEDGER_POLL_S: Final = 2.0
@@ -112,7 +110,7 @@ async def _flush(settings: Settings, named: Sequence[User] | None, options: Flus
                     await _rows_written(engine, news, waited, stage)
                 if named is None:
                     stage.begin("waiting for extraction")
-                    await _caught_up(scanner, topics.extraction_group, topics.extraction_windows, stage)
+                    await scanner.caught_up(topics.extraction_group, topics.extraction_windows, stage.update)
             if options.wait_held:
                 stage.begin("waiting for held windows")
                 await _nothing_held(engine, named, stage)
@@ -130,20 +128,12 @@ async def _flush(settings: Settings, named: Sequence[User] | None, options: Flus
 async def _buffered_users(scanner: TopicScanner, settings: Settings, topics: Topics, stage: _Stage) -> Sequence[User]:
     for topic in await source_partitions(settings.kafka, settings.ingest.sources):
         stage.begin(f"waiting for the ingest agent to read {topic}")
-        await _caught_up(scanner, topics.ingest_group, topic, stage)
+        await scanner.caught_up(topics.ingest_group, topic, stage.update)
     stage.begin("waiting for the buffer agent")
-    await _caught_up(scanner, topics.buffer_group, topics.chat_messages, stage)
+    await scanner.caught_up(topics.buffer_group, topics.chat_messages, stage.update)
     stage.begin("reading who has something buffered")
     heads = (await read_buffered(settings.kafka)).heads
     return sorted({(key.project_id, key.user_id) for key in heads})
-
-
-async def _caught_up(scanner: TopicScanner, group: str, topic: str, stage: _Stage) -> None:
-    """Wait until the group has finished what the topic holds now."""
-    _, end = await scanner.bounds(topic)
-    while left := await scanner.behind(group, topic, end):
-        stage.update(left)
-        await asyncio.sleep(POLL_S)
 
 
 async def _send(settings: Settings, topics: Topics, users: Sequence[User], partitions: int) -> set[UUID]:

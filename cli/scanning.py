@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ POLL_MS: Final = 100
 # Nobody waits for new records here, and the next question waits behind a fetch that finds none.
 FETCH_WAIT_MS: Final = 20
 RETRY_S: Final = 0.2
+# Between looks at offsets, which nobody notifies us of.
+OFFSETS_POLL_S: Final = 0.25
 # Fewer are read to be counted.
 COUNTED_RECORDS: Final = 500
 # A broker that makes no progress for so long has gone away.
@@ -127,6 +129,13 @@ class TopicScanner:
         committed = await self.committed(group, topic)
         begin = {partition: max(committed.get(partition, 0), start) for partition, start in first.items()}
         return await self.count(topic, begin, end)
+
+    async def caught_up(self, group: str, topic: str, tell: Callable[[int], object] = lambda _: None) -> None:
+        """Wait until the group has finished what the topic holds now; `tell` hears how many records are left."""
+        _, end = await self.bounds(topic)
+        while left := await self.behind(group, topic, end):
+            tell(left)
+            await asyncio.sleep(OFFSETS_POLL_S)
 
     async def count(self, topic: str, begin: Offsets, end: Offsets) -> int:
         """How many records `begin <= offset < end` holds; of many an estimate, but 0 only if there is none."""
